@@ -1,0 +1,29 @@
+"""The one batch that every network takes, padded or packed.
+
+Letters: B rows · T positions · N targets.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["Batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of token ids; several documents may share a row and never see each other.
+
+    `documents_BT` is 0 at padding, else the number of the document in its row, from 1.
+    `positions_BT` restarts at every document; None means 0, 1, 2, … in every row.
+    `where_N` holds flat indices (into B·T) of the positions that are predicted (masked LM).
+    """
+
+    ids_BT: Tensor  # int64
+    documents_BT: Tensor  # int32
+    types_BT: Tensor | None = None  # int64, segment ids; None means all 0
+    positions_BT: Tensor | None = None  # int64
+    targets: Tensor | None = None  # what the task's loss compares with
+    where_N: Tensor | None = None  # int64
+    size: int = 0  # documents
+    tokens: int = 0  # real tokens: padding not counted

@@ -1,0 +1,261 @@
+"""Every field a recipe may have: its type, range, default and meaning, once.
+
+The recipe is the only configuration. All sections are frozen and refuse unknown keys; reading a
+file, overrides, presets and messages with line numbers are `load.py`'s work.
+"""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+__all__ = [
+    "Clean",
+    "Columns",
+    "Compress",
+    "Data",
+    "Machine",
+    "Model",
+    "Pretrain",
+    "Price",
+    "Recipe",
+    "Section",
+    "Serve",
+    "Stage",
+    "Tokenizer",
+    "Train",
+]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str | Path) else value
+
+
+# One path or several, in order. Always absolute after loading.
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_as_list)]
+Schedule = Literal["linear", "cosine", "exponential", "polynomial", "constant"]
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Columns(Section):
+    """Which column of the data holds which role."""
+
+    text: str = Field("text", description="Column that holds the text.")
+    text_pair: str | None = Field(None, description="Column with a second text; none by default.")
+    label: str = Field("label", description="Column that holds the label (or the number).")
+
+
+class Clean(Section):
+    """Which repairs are made to every text before anything else sees it."""
+
+    unicode: bool = Field(True, description="Repair mojibake and broken Unicode (ftfy), NFC.")
+    controls: bool = Field(True, description="Remove control characters; keep newline and tab.")
+    whitespace: bool = Field(True, description="Trim, and squeeze runs of white space.")
+    min_characters: int = Field(1, ge=1, description="Shorter texts are dropped and counted.")
+    dedup: Literal["near", "exact", "off"] = Field(
+        "near", description="Duplicates removed before splitting: near includes exact."
+    )
+    near_threshold: float = Field(
+        0.8, gt=0.5, le=1, description="Jaccard similarity from which two texts are near duplicates."
+    )
+    conflicts: Literal["drop", "keep", "fail"] = Field(
+        "drop", description="What happens to a text that stands with different labels."
+    )
+
+
+class Data(Section):
+    """Where the records are and how they become train, dev and test."""
+
+    train: Paths = Field(description="Training file or files: csv, tsv, jsonl, txt.")
+    dev: Paths | None = Field(None, description="Dev file; without one it is split off train.")
+    test: Paths | None = Field(None, description="Test file; without one it is split off train.")
+    split: tuple[float, float, float] = Field(
+        (0.8, 0.1, 0.1), description="Shares of train, dev, test where files do not give them."
+    )
+    columns: Columns = Field(Columns(), description="Roles of the columns.")
+    labels: Literal["single", "multi", "regression"] = Field(
+        "single", description="One label a text, several separated by `|`, or a number."
+    )
+    encoding: str = Field("auto", description="auto (UTF-8 or GB18030, found and said), or a codec.")
+    on_error: Literal["fail", "skip"] = Field(
+        "fail", description="A malformed row stops the run, or is skipped and counted."
+    )
+    clean: Clean = Field(Clean(), description="Repairs and duplicates.")
+    max_tokens: int = Field(
+        128, ge=8, le=8192, description="Longer texts are cut to this many tokens, counted."
+    )
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        if min(self.split) < 0 or abs(sum(self.split) - 1) > 1e-6 or self.split[0] == 0:
+            raise ValueError(f"split {list(self.split)} must be shares of train, dev, test that sum to 1")
+        return self
+
+
+class Tokenizer(Section):
+    """How text becomes ids; not used where `model.from` brings a tokenizer."""
+
+    kind: Literal["unigram", "wordpiece", "bpe"] = Field(
+        "unigram", description="Subword model; unigram makes common Chinese words one unit."
+    )
+    vocab: int = Field(8000, ge=100, le=500_000, description="Number of units, special ones included.")
+
+
+class Model(Section):
+    """The Transformer: a preset, or a checkpoint to start from."""
+
+    preset: Literal["tiny", "small", "medium", "base"] = Field(
+        "small", description="Sizes to start from; single sizes below override it."
+    )
+    from_: str | None = Field(
+        None,
+        alias="from",
+        description="Folder in Hugging Face BERT layout, or package://PYTHON_PACKAGE/FOLDER.",
+    )
+    hidden: int = Field(256, ge=8, description="Width of the hidden state.")
+    layers: int = Field(4, ge=1, description="Number of blocks.")
+    heads: int = Field(4, ge=1, description="Attention heads; must divide hidden.")
+    ffn: int = Field(1024, ge=8, description="Width inside the feed-forward layer.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout on hidden states and attention.")
+    droppath: float = Field(0.0, ge=0, lt=1, description="Chance that a block is skipped (DropPath).")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden ({self.hidden}) must be divisible by heads ({self.heads})")
+        return self
+
+
+class Stage(Section):
+    """What pretraining and fine-tuning have in common: how long and how fast to learn."""
+
+    rate: float = Field(5e-4, gt=0, description="Peak learning rate.")
+    batch: int = Field(32, ge=1, description="Rows per optimiser step.")
+    micro_batch: int | None = Field(
+        None, ge=1, description="Rows computed at once; the step sums them up. Default: batch."
+    )
+    warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps over which the rate climbs.")
+    schedule: Schedule = Field("linear", description="How the rate falls after the warm-up.")
+    final_rate: float = Field(
+        0.0, ge=0, le=1, description="Share of the peak rate at the end of the schedule."
+    )
+    power: float = Field(2.0, gt=0, description="Power of the polynomial schedule.")
+    clip: float = Field(1.0, ge=0, description="Largest gradient norm; 0 clips nothing.")
+    decay: float = Field(0.01, ge=0, description="Decoupled weight decay; not on biases and norms.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Arithmetic; auto takes bfloat16 where this machine was measured faster."
+    )
+    save_every: int = Field(200, ge=1, description="Steps between checkpoints.")
+
+
+class Pretrain(Stage):
+    """Masked-language-model pretraining on text without labels."""
+
+    text: Paths | None = Field(
+        None, description="Text files for pretraining; none: the training texts themselves."
+    )
+    steps: int = Field(0, ge=0, description="Optimiser steps; 0 pretrains nothing.")
+    rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    batch: int = Field(64, ge=1, description="Packed rows per optimiser step.")
+    mask: float = Field(0.15, gt=0, lt=1, description="Share of the tokens chosen as targets.")
+
+
+class Train(Stage):
+    """Supervised training on the labelled records."""
+
+    epochs: float | None = Field(None, gt=0, description="Passes over train (default 3); or steps.")
+    steps: int | None = Field(None, ge=1, description="Optimiser steps; or epochs.")
+    l1: float = Field(0.0, ge=0, description="L1 penalty on the weights.")
+    l2: float = Field(0.0, ge=0, description="L2 penalty on the weights, added to the loss.")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Share of each target spread evenly over the classes."
+    )
+    class_weights: Literal["none", "balanced"] | dict[str, float] = Field(
+        "none", description="Weight of each class in the loss; balanced: inverse to its frequency."
+    )
+    evaluations: int = Field(
+        10, ge=1, description="How often dev is scored over the run; the best weights are kept."
+    )
+    patience: int = Field(
+        0, ge=0, description="Dev scores without a new best before the run stops; 0: never."
+    )
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("epochs and steps exclude each other: keep one")
+        return self
+
+
+class Compress(Section):
+    """Which variants are made of the trained model."""
+
+    variants: tuple[
+        Literal["torch-fp32", "torch-bf16", "onnx-fp32", "onnx-int8", "linear-student", "tfidf"], ...
+    ] = Field(
+        ("torch-fp32", "torch-bf16", "onnx-fp32", "onnx-int8", "linear-student", "tfidf"),
+        description="Variants to make and to price; torch-fp32, the parent, and tfidf, the "
+        "sceptic's baseline, are always among them.",
+    )
+
+
+class Price(Section):
+    """What the cheapest variant must keep."""
+
+    floor: str | None = Field(
+        None,
+        description="Quality floor: METRIC >= 0.98 * base, or METRIC >= 0.9. Default: the task's "
+        "first metric at 0.98 * base.",
+    )
+    p95_ms: float | None = Field(None, gt=0, description="Slowest allowed 95th percentile, in ms.")
+    utilisation: float = Field(
+        0.5, gt=0, le=1, description="Share of the sustained rate that the service really carries."
+    )
+    traffic: Path | None = Field(
+        None, description="File with texts of the service's length mix; default: the test split."
+    )
+
+
+class Machine(Section):
+    """What this machine costs."""
+
+    price_per_hour: Decimal = Field(Decimal("0.10"), ge=0, description="Price of one machine hour.")
+    currency: str = Field("USD", min_length=1, max_length=8, description="Its currency, as printed.")
+    threads: int | None = Field(
+        None, ge=1, description="Threads for arithmetic; default: the cores this process may use."
+    )
+
+
+class Serve(Section):
+    """How the service admits, batches and bills requests."""
+
+    price_per_1000: Decimal = Field(
+        Decimal("0.10"), ge=0, description="What a customer pays for 1,000 answered texts."
+    )
+    max_queue: int = Field(256, ge=1, description="Waiting texts from which the answer is 429.")
+    max_batch: int = Field(32, ge=1, description="Most texts computed at once.")
+    max_characters: int = Field(20_000, ge=1, description="Longest text that is accepted.")
+    max_texts: int = Field(256, ge=1, description="Most texts in one request.")
+
+
+class Recipe(Section):
+    """Everything that decides a run."""
+
+    name: str = Field(min_length=1, pattern=r"^[\w.-]+$", description="Name of the run.")
+    task: str = Field(description="What to learn: a file's name in tael/task.")
+    seed: int = Field(13, ge=0, description="Seed of every random choice.")
+    data: Data = Field(description="Records and splits.")
+    tokenizer: Tokenizer = Field(Tokenizer(), description="Subword units.")
+    model: Model = Field(Model(), description="The Transformer.")
+    pretrain: Pretrain = Field(Pretrain(), description="Learning from text without labels.")
+    train: Train = Field(Train(), description="Learning from labelled records.")
+    compress: Compress = Field(Compress(), description="Variants to make.")
+    price: Price = Field(Price(), description="Floor and traffic.")
+    machine: Machine = Field(Machine(), description="Tariff and threads.")
+    serve: Serve = Field(Serve(), description="The service.")
