@@ -1,0 +1,1 @@
+"""The look of every page: takes headings, tables, numbers; gives HTML and SVG to any room."""

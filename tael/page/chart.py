@@ -1,0 +1,354 @@
+"""Charts as SVG text for the inside of a page: they follow its colours, also in the dark.
+
+Matplotlib draws with stand-in colours, which become the page's CSS variables afterwards; text stays
+text. The same numbers give the same bytes. Matplotlib is imported when the first chart is drawn.
+"""
+
+import hashlib
+import io
+import re
+import unicodedata
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tael.page.page import escape
+
+__all__ = [
+    "Point",
+    "bars",
+    "heatmap",
+    "histogram",
+    "lines",
+    "reliability",
+    "scatter",
+    "standalone",
+]
+
+# Stand-in → the page's variable, with the light colour for a chart that stands alone.
+_INK, _MUTED, _LINE, _PAPER = "#010101", "#010102", "#010103", "#010104"
+_SERIES = tuple(f"#0101{number:02x}" for number in range(0x11, 0x18))
+_VARIABLES = {
+    _INK: ("ink", "#1d2126", "#e8eaed"),
+    _MUTED: ("muted", "#5c6670", "#a0a8b0"),
+    _LINE: ("line", "#dde1e5", "#363c42"),
+    _PAPER: ("paper", "#ffffff", "#14171a"),
+    _SERIES[0]: ("c1", "#0072b2", "#56b4e9"),
+    _SERIES[1]: ("c2", "#e69f00", "#e69f00"),
+    _SERIES[2]: ("c3", "#009e73", "#2fc29a"),
+    _SERIES[3]: ("c4", "#d55e00", "#f07f3c"),
+    _SERIES[4]: ("c5", "#56b4e9", "#3d8fd1"),
+    _SERIES[5]: ("c6", "#cc79a7", "#e09cc2"),
+    _SERIES[6]: ("c7", "#8a8f94", "#9aa0a6"),
+}
+_FONT = "system-ui, 'Segoe UI', 'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', sans-serif"
+_SIZE = 10.0  # points; the figure is about 420 wide, so this stays readable on a telephone
+_WIDTH = 5.8  # inches
+_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))  # told apart without colour
+
+
+@dataclass(frozen=True)
+class Point:
+    """A labelled point; `low` and `high` are the ends of its interval in y."""
+
+    label: str
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+    highlight: bool = False
+
+
+def lines(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    x: str,
+    y: str,
+    title: str,
+    marks: Sequence[tuple[float, str]] = (),
+) -> str:
+    """Draw each series of (x, y) as a line; `marks` are upright lines with a word beside them."""
+    figure, axes = _axes(title, x, y)
+    for number, (name, points) in enumerate(series.items()):
+        few = len(points) <= 30
+        axes.plot(
+            [point[0] for point in points],
+            [point[1] for point in points],
+            color=_SERIES[number % len(_SERIES)],
+            linestyle=_DASHES[number % len(_DASHES)],
+            marker="o" if few else None,
+            markersize=3.5,
+            linewidth=1.8 if few else 1.2,
+            label=name,
+        )
+    for place, word in marks:
+        axes.axvline(place, color=_MUTED, linewidth=1, linestyle=(0, (3, 3)))
+        axes.annotate(
+            word, (place, 1), xycoords=("data", "axes fraction"), xytext=(3, -3),
+            textcoords="offset points", va="top", color=_MUTED, fontsize=_SIZE - 1.5,
+        )  # fmt: skip
+    if len(series) > 1:
+        _legend(axes)
+    return _svg(figure, title)
+
+
+def scatter(
+    points: Sequence[Point],
+    *,
+    x: str,
+    y: str,
+    title: str,
+    log_x: bool = False,
+    path: Sequence[str] = (),
+    floor: float | None = None,
+) -> str:
+    """Draw labelled points with their intervals; `path` names those joined by a line."""
+    figure, axes = _axes(title, x, y, height=3.5)
+    if log_x:
+        axes.set_xscale("log")
+    on_path = sorted((p for p in points if p.label in path), key=lambda p: p.x)
+    axes.plot(
+        [p.x for p in on_path], [p.y for p in on_path], color=_SERIES[0], linewidth=1.6, zorder=1
+    )
+    if floor is not None:
+        axes.axhline(floor, color=_SERIES[3], linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
+        axes.annotate(
+            "floor", (0, floor), xycoords=("axes fraction", "data"), xytext=(3, 3),
+            textcoords="offset points", color=_SERIES[3], fontsize=_SIZE - 1,
+        )  # fmt: skip
+    for point in points:
+        color = _SERIES[3] if point.highlight else _SERIES[0] if point.label in path else _MUTED
+        if point.low is not None and point.high is not None:
+            axes.plot([point.x] * 2, [point.low, point.high], color=color, linewidth=1, zorder=2)
+        size = 64 if point.highlight else 28
+        axes.scatter([point.x], [point.y], s=size, color=color, edgecolors=_PAPER, zorder=3)
+    axes.margins(x=0.16, y=0.12)
+    _label_points(figure, axes, points)
+    return _svg(figure, title)
+
+
+def bars(
+    values: Mapping[str, float],
+    *,
+    x: str,
+    title: str,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    digits: int = 3,
+) -> str:
+    """Draw one lying bar a name, in the given order from the top, with its value at its end."""
+    names = list(values)
+    figure, axes = _axes(title, x, "", height=0.9 + 0.26 * len(names), names=names)
+    places = range(len(names))
+    axes.barh(places, list(values.values()), height=0.64, color=_SERIES[0], alpha=0.85)
+    for place, name in zip(places, names, strict=True):
+        value = values[name]
+        ends = (intervals or {}).get(name, (value, value))
+        if ends[0] != ends[1]:
+            axes.plot(ends, [place, place], color=_INK, linewidth=1.2)
+        shown = f"{value:,.0f}" if float(value).is_integer() else f"{value:.{digits}f}"
+        axes.annotate(
+            shown, (max(value, ends[1]), place), xytext=(4, 0), textcoords="offset points",
+            va="center", fontsize=_SIZE - 1,
+        )  # fmt: skip
+    axes.set_yticks(list(places), [_short(name) for name in names])
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.14)
+    return _svg(figure, title)
+
+
+def histogram(
+    values: Sequence[float], *, x: str, title: str, y: str = "texts", bins: int = 40
+) -> str:
+    """Draw how often values fall into each of `bins` equal intervals."""
+    figure, axes = _axes(title, x, y)
+    axes.hist(
+        list(values), bins=bins, color=_SERIES[0], alpha=0.85, edgecolor=_PAPER, linewidth=0.4
+    )
+    return _svg(figure, title)
+
+
+def heatmap(
+    counts: Sequence[Sequence[float]], labels: Sequence[str], *, x: str, y: str, title: str
+) -> str:
+    """Draw a confusion matrix: a row is a true label, its shades are shares of that row."""
+    size = len(labels)
+    figure, axes = _axes(title, x, y, height=1.3 + min(6.0, 0.42 * max(size, 3)), names=labels)
+    for row, line in enumerate(counts):
+        total = sum(line) or 1
+        for column, count in enumerate(line):
+            share = float(count / total)
+            axes.add_patch(_square(column, row, share))
+            if size <= 15 and count:
+                axes.text(
+                    column, row, f"{count:,.0f}", ha="center", va="center",
+                    color=_PAPER if share > 0.55 else _INK,
+                    fontsize=_SIZE - 1 if size <= 8 else _SIZE - 2.5,
+                )  # fmt: skip
+    axes.set_xlim(-0.5, size - 0.5)
+    axes.set_ylim(size - 0.5, -0.5)
+    shown = [_short(label, 14) for label in labels]
+    slanted = size > 3 or max(map(_width, shown), default=0) > 8
+    axes.set_xticks(range(size), shown)
+    if slanted:
+        axes.tick_params(axis="x", rotation=40)
+        for tick in axes.get_xticklabels():
+            tick.set(ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(size), shown)
+    axes.grid(visible=False)
+    if slanted:
+        longest = max(map(_width, shown)) * _SIZE * 0.55
+        figure.set_figheight(figure.get_figheight() + longest * 0.64 / 72)
+        axes.xaxis.labelpad = 2
+        _room_below(figure, longest * 0.64 + 26)
+    return _svg(figure, title)
+
+
+def reliability(bins: Sequence[tuple[float, float, int]], *, title: str) -> str:
+    """Draw calibration: (mean confidence, share that was right, number of answers) per bin."""
+    figure, axes = _axes(title, "confidence of the answer", "share that was right", height=3.4)
+    axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=(0, (4, 3)), label="perfect")
+    filled = [entry for entry in bins if entry[2]]
+    most = max((entry[2] for entry in filled), default=1)
+    confidence, right = [entry[0] for entry in filled], [entry[1] for entry in filled]
+    axes.plot(confidence, right, color=_SERIES[0], linewidth=1.6, label="this model")
+    sizes = [12 + 110 * entry[2] / most for entry in filled]
+    axes.scatter(confidence, right, s=sizes, color=_SERIES[0], edgecolors=_PAPER, zorder=3)
+    axes.set_xlim(min([*confidence, 0.5]) - 0.05, 1.03)
+    axes.set_ylim(min([*right, 0.5]) - 0.05, 1.05)
+    _legend(axes)
+    return _svg(figure, title)
+
+
+def standalone(svg: str) -> str:
+    """Return a chart as a file of its own, with background and colours for light and dark."""
+    light = "".join(f"--{name}: {color}; " for name, color, _ in _VARIABLES.values())
+    dark = "".join(f"--{name}: {color}; " for name, _, color in _VARIABLES.values())
+    style = (
+        f"<style>svg {{ {light}background: var(--paper); }} "
+        f"@media (prefers-color-scheme: dark) {{ svg {{ {dark}}} }}</style>"
+    )
+    head, _, rest = svg.partition(">")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{head}>{style}{rest}\n'
+
+
+def _axes(
+    title: str, x: str, y: str, *, height: float = 3.1, names: Sequence[str] = ()
+) -> tuple[Any, Any]:
+    """Return a figure with one empty chart whose left margin has room for `names`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, height))
+    axes = figure.add_subplot()
+    axes.set_title(
+        _plain(title), loc="left", fontsize=_SIZE + 1, fontweight="bold", color=_INK, pad=8
+    )
+    axes.set_xlabel(_plain(x), color=_MUTED, fontsize=_SIZE)
+    axes.set_ylabel(_plain(y), color=_MUTED, fontsize=_SIZE)
+    axes.tick_params(colors=_MUTED, labelcolor=_INK, labelsize=_SIZE - 0.5, length=0)
+    axes.grid(color=_LINE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_facecolor("none")
+    figure.patch.set_alpha(0)
+    for side in ("top", "right", "left", "bottom"):
+        axes.spines[side].set_visible(False)
+    widest = max([_width(_short(name)) for name in names], default=0) * _SIZE * 0.55
+    left = (14 + (18 if y else 0) + (widest if names else 26)) / (_WIDTH * 72)
+    figure.subplots_adjust(
+        left=left, right=0.975, top=1 - 26 / (height * 72), bottom=38 / (height * 72)
+    )
+    return figure, axes
+
+
+def _room_below(figure: Any, points: float) -> None:
+    height = figure.get_figheight() * 72
+    figure.subplots_adjust(bottom=points / height, top=1 - 26 / height)
+
+
+def _square(column: int, row: int, share: float) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(
+        (column - 0.48, row - 0.48), 0.96, 0.96, facecolor=_SERIES[0], alpha=0.04 + 0.96 * share
+    )
+
+
+def _legend(axes: Any) -> None:
+    legend = axes.legend(frameon=False, fontsize=_SIZE - 0.5, labelcolor=_INK, loc="best")
+    legend.set_zorder(5)
+
+
+def _label_points(figure: Any, axes: Any, points: Sequence[Point]) -> None:
+    """Write each label beside its point, moved up or down until it overlaps none before it."""
+    axes.autoscale_view()
+    taken: list[tuple[float, float, float, float]] = []
+    right_edge = figure.bbox.width - 4
+    scale = 72 / figure.dpi
+    for point in sorted(points, key=lambda p: (not p.highlight, p.x)):
+        x, y = (float(value) * scale for value in axes.transData.transform((point.x, point.y)))
+        width = _width(point.label) * (_SIZE - 1) * 0.56
+        leftward = x + 8 + width > right_edge * scale
+        left = x - 8 - width if leftward else x + 8
+        shift = next(
+            shift
+            for shift in (0, 11, -11, 22, -22, 33, -33, 44, -44, 0)
+            if shift == -44
+            or all(
+                left + width < a or c < left or y + shift + 5 < b or d < y + shift - 5
+                for a, b, c, d in taken
+            )
+        )
+        taken.append((left, y + shift - 5, left + width, y + shift + 5))
+        axes.annotate(
+            _plain(point.label), (point.x, point.y), xytext=(-8 if leftward else 8, shift),
+            textcoords="offset points", ha="right" if leftward else "left", va="center",
+            fontsize=_SIZE - 1, color=_INK, fontweight="bold" if point.highlight else "normal",
+        )  # fmt: skip
+
+
+def _svg(figure: Any, title: str) -> str:
+    """Return the figure as an `<svg>` element in the page's colours and font."""
+    import matplotlib
+
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "tael", "text.parse_math": False}
+    file = io.StringIO()
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # The reader's own font draws the text; that Matplotlib's lacks a glyph does not matter.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>|<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(r"(font: [^;\"]*?[\d.]+px) [^;\"]+", rf"\1 var(--font, {_FONT})", text)
+    for stand_in, (name, color, _) in _VARIABLES.items():
+        text = text.replace(stand_in, f"var(--{name}, {color})")
+    box = re.search(r'viewBox="([^"]+)"', text)
+    assert box is not None
+    head = (
+        f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+        f' viewBox="{box.group(1)}" role="img" aria-label="{escape(title)}">'
+    )
+    text = head + text[text.index(">") + 1 :]
+    # Several charts share a page, so the names inside each need a prefix of its own.
+    prefix = "k" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{prefix}-", text)
+    return re.sub(r"\n\s*\n+", "\n", text).strip()
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]", "\ufffd", text)
+
+
+def _short(text: str, most: int = 22) -> str:
+    """Cut `text` to `most` columns, a Chinese character counting two."""
+    text = _plain(text)
+    if _width(text) <= most:
+        return text
+    while _width(text) > most - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
