@@ -1,0 +1,1 @@
+"""Takes a finished run; gives variants of its model to serve: smaller, faster, cheaper."""

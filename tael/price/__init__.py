@@ -1,0 +1,1 @@
+"""Takes variants through the engine and a tariff; gives the frontier and the cheapest good one."""

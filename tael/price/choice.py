@@ -1,0 +1,95 @@
+"""The Pareto frontier of cost and quality, and the choice on it: pure functions of numbers."""
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from tael.price.floor import Floor
+
+__all__ = ["Priced", "Quality", "choose", "keepers", "pareto"]
+
+
+class Quality(BaseModel):
+    """One metric on dev with its 95 % interval."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    metric: str
+    value: float
+    low: float
+    high: float
+
+
+class Priced(BaseModel):
+    """One variant with what was measured; a row of `frontier.json`.
+
+    `cost_per_1000` is None and `throughput` 0 where no load keeps the p95 bound.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    runtime: str
+    precision: str
+    quality: Quality
+    p50_ms: float
+    p95_ms: float
+    throughput: float
+    peak_bytes: int
+    bytes: int
+    cost_per_1000: float | None
+    on_frontier: bool = False
+
+
+def pareto(rows: Sequence[Priced], floor: Floor) -> set[str]:
+    """Return the ids that no other variant beats: none as good is cheaper, none as cheap better.
+
+    A variant without a cost (too slow for the p95 bound at any load) is never among them.
+    """
+    return {
+        row.id
+        for row in rows
+        if row.cost_per_1000 is not None
+        and not any(
+            _dominates(other, row.cost_per_1000, row.quality.value, floor) for other in rows
+        )
+    }
+
+
+def keepers(
+    rows: Sequence[Priced], floor: Floor, *, parent: str, baseline: str, p95_ms: float | None
+) -> list[Priced]:
+    """Return the variants that may be chosen, cheapest first (then best, then by id).
+
+    A keeper keeps the floor against the parent's quality, answers within `p95_ms`, and is not
+    below the baseline, all on dev.
+    """
+    by_id = {row.id: row for row in rows}
+    base, least = by_id[parent].quality.value, by_id[baseline].quality.value
+    kept = [
+        (row.cost_per_1000, row)
+        for row in rows
+        if row.cost_per_1000 is not None
+        and (p95_ms is None or row.p95_ms <= p95_ms)
+        and floor.keeps(row.quality.value, base)
+        and not floor.better(least, row.quality.value)
+    ]
+    sign = -1 if floor.higher else 1
+    kept.sort(key=lambda pair: (pair[0], sign * pair[1].quality.value, pair[1].id))
+    return [row for _, row in kept]
+
+
+def choose(
+    rows: Sequence[Priced], floor: Floor, *, parent: str, baseline: str, p95_ms: float | None
+) -> str | None:
+    """Return the id of the cheapest variant that may be chosen; None where no variant may."""
+    kept = keepers(rows, floor, parent=parent, baseline=baseline, p95_ms=p95_ms)
+    return kept[0].id if kept else None
+
+
+def _dominates(other: Priced, cost: float, quality: float, floor: Floor) -> bool:
+    if other.cost_per_1000 is None or other.cost_per_1000 > cost:
+        return False
+    if floor.better(quality, other.quality.value):
+        return False
+    return other.cost_per_1000 < cost or floor.better(other.quality.value, quality)
