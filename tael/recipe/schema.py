@@ -40,7 +40,9 @@ Schedule = Literal["linear", "cosine", "exponential", "polynomial", "constant"]
 class Section(BaseModel):
     """A part of a recipe: frozen, and closed to keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False
+    )
 
 
 class Columns(Section):
@@ -62,7 +64,10 @@ class Clean(Section):
         "near", description="Duplicates removed before splitting: near includes exact."
     )
     near_threshold: float = Field(
-        0.8, gt=0.5, le=1, description="Jaccard similarity from which two texts are near duplicates."
+        0.8,
+        gt=0.5,
+        le=1,
+        description="Jaccard similarity from which two texts are near duplicates.",
     )
     conflicts: Literal["drop", "keep", "fail"] = Field(
         "drop", description="What happens to a text that stands with different labels."
@@ -82,7 +87,9 @@ class Data(Section):
     labels: Literal["single", "multi", "regression"] = Field(
         "single", description="One label a text, several separated by `|`, or a number."
     )
-    encoding: str = Field("auto", description="auto (UTF-8 or GB18030, found and said), or a codec.")
+    encoding: str = Field(
+        "auto", description="auto (UTF-8 or GB18030, found and said), or a codec."
+    )
     on_error: Literal["fail", "skip"] = Field(
         "fail", description="A malformed row stops the run, or is skipped and counted."
     )
@@ -94,7 +101,9 @@ class Data(Section):
     @model_validator(mode="after")
     def _shares_fit(self) -> Self:
         if min(self.split) < 0 or abs(sum(self.split) - 1) > 1e-6 or self.split[0] == 0:
-            raise ValueError(f"split {list(self.split)} must be shares of train, dev, test that sum to 1")
+            raise ValueError(
+                f"split {list(self.split)} must be shares of train, dev, test that sum to 1"
+            )
         return self
 
 
@@ -104,7 +113,9 @@ class Tokenizer(Section):
     kind: Literal["unigram", "wordpiece", "bpe"] = Field(
         "unigram", description="Subword model; unigram makes common Chinese words one unit."
     )
-    vocab: int = Field(8000, ge=100, le=500_000, description="Number of units, special ones included.")
+    vocab: int = Field(
+        8000, ge=100, le=500_000, description="Number of units, special ones included."
+    )
 
 
 class Model(Section):
@@ -123,7 +134,9 @@ class Model(Section):
     heads: int = Field(4, ge=1, description="Attention heads; must divide hidden.")
     ffn: int = Field(1024, ge=8, description="Width inside the feed-forward layer.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout on hidden states and attention.")
-    droppath: float = Field(0.0, ge=0, lt=1, description="Chance that a block is skipped (DropPath).")
+    droppath: float = Field(
+        0.0, ge=0, lt=1, description="Chance that a block is skipped (DropPath)."
+    )
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -140,7 +153,9 @@ class Stage(Section):
     micro_batch: int | None = Field(
         None, ge=1, description="Rows computed at once; the step sums them up. Default: batch."
     )
-    warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps over which the rate climbs.")
+    warmup: float = Field(
+        0.1, ge=0, lt=1, description="Share of the steps over which the rate climbs."
+    )
     schedule: Schedule = Field("linear", description="How the rate falls after the warm-up.")
     final_rate: float = Field(
         0.0, ge=0, le=1, description="Share of the peak rate at the end of the schedule."
@@ -149,7 +164,8 @@ class Stage(Section):
     clip: float = Field(1.0, ge=0, description="Largest gradient norm; 0 clips nothing.")
     decay: float = Field(0.01, ge=0, description="Decoupled weight decay; not on biases and norms.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Arithmetic; auto takes bfloat16 where this machine was measured faster."
+        "auto",
+        description="Arithmetic; auto takes bfloat16 where this machine was measured faster.",
     )
     save_every: int = Field(200, ge=1, description="Steps between checkpoints.")
 
@@ -197,7 +213,8 @@ class Compress(Section):
     """Which variants are made of the trained model."""
 
     variants: tuple[
-        Literal["torch-fp32", "torch-bf16", "onnx-fp32", "onnx-int8", "linear-student", "tfidf"], ...
+        Literal["torch-fp32", "torch-bf16", "onnx-fp32", "onnx-int8", "linear-student", "tfidf"],
+        ...,
     ] = Field(
         ("torch-fp32", "torch-bf16", "onnx-fp32", "onnx-int8", "linear-student", "tfidf"),
         description="Variants to make and to price; torch-fp32, the parent, and tfidf, the "
@@ -226,7 +243,9 @@ class Machine(Section):
     """What this machine costs."""
 
     price_per_hour: Decimal = Field(Decimal("0.10"), ge=0, description="Price of one machine hour.")
-    currency: str = Field("USD", min_length=1, max_length=8, description="Its currency, as printed.")
+    currency: str = Field(
+        "USD", min_length=1, max_length=8, description="Its currency, as printed."
+    )
     threads: int | None = Field(
         None, ge=1, description="Threads for arithmetic; default: the cores this process may use."
     )
