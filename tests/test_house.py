@@ -106,4 +106,6 @@ def test_help_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_every_package_has_a_docstring(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), f"{path} does not say what it is for"
+    assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), (
+        f"{path} does not say what it is for"
+    )
