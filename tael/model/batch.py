@@ -4,10 +4,15 @@ Letters: B rows · T positions · N targets.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "Layout"]
+
+# full: one document fills each row, so nothing needs a mask; padded: one document a row, then
+# padding; packed: several documents may share a row. What is right for packed is right for all.
+Layout = Literal["full", "padded", "packed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +21,9 @@ class Batch:
 
     `documents_BT` is 0 at padding, else the number of the document in its row, from 1.
     `positions_BT` restarts at every document; None means 0, 1, 2, … in every row.
-    `where_N` holds flat indices (into B·T) of the positions that are predicted (masked LM).
+    `where_N` holds flat indices (into B·T): of the positions that are predicted (masked LM), or of
+    the first token of each document where a row holds several (classification); else None.
+    `layout` is said by whoever cuts the batch, so that no forward pass has to look at the data.
     """
 
     ids_BT: Tensor  # int64
@@ -27,3 +34,4 @@ class Batch:
     where_N: Tensor | None = None  # int64
     size: int = 0  # documents
     tokens: int = 0  # real tokens: padding not counted
+    layout: Layout = "packed"

@@ -1,0 +1,79 @@
+"""A network: the Transformer and the head that stands on it.
+
+Letters: B rows · T positions · N documents or targets · D hidden · C classes · V vocabulary.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from tael.model.batch import Batch
+from tael.model.config import ModelConfig
+from tael.model.head import Head, HeadKind
+from tael.model.transformer import Transformer
+
+__all__ = ["ForExport", "Network", "build", "initialise"]
+
+_SPREAD = 0.02  # standard deviation of new weights, as BERT has it
+
+
+class Network(nn.Module):
+    """`body` reads, `head` (or None) answers."""
+
+    def __init__(self, config: ModelConfig, head: Head | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.body = Transformer(config)
+        self.head = head
+
+    @property
+    def kind(self) -> HeadKind:
+        """Which head it carries."""
+        return "none" if self.head is None else self.head.kind
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the hidden states (B, T, D)."""
+        hidden_BTD: Tensor = self.body(batch)
+        return hidden_BTD
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return the head's scores: (N, C), (N, V), or (N, D) for a summary."""
+        assert self.head is not None, "a network without a head has no logits"
+        embedding_VD = self.body.embedding.tokens.weight
+        logits_NC: Tensor = self.head(self(batch), batch.where_N, embedding_VD)
+        return logits_NC
+
+
+class ForExport(nn.Module):
+    """The same network as a function of plain tensors, for torch.export and ONNX."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, ids_BT: Tensor, mask_BT: Tensor, types_BT: Tensor) -> Tensor:
+        """Return logits; ids and types int64, mask 1 at real tokens and 0 at padding.
+
+        The mask is always applied: a graph cannot look whether there is padding.
+        """
+        return self.network.logits(Batch(ids_BT, mask_BT, types_BT, layout="padded"))
+
+
+def build(config: ModelConfig, head: Head | None = None, seed: int = 0) -> Network:
+    """Build a network with new weights in `body` and `head`; the seed decides all of them."""
+    network = Network(config, head)
+    initialise(network, seed)
+    return network
+
+
+def initialise(module: nn.Module, seed: int) -> None:
+    """Overwrite the weights in place: truncated normal (0.02, cut at two deviations), biases 0."""
+    generator = torch.Generator().manual_seed(seed)
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            cut = 2 * _SPREAD
+            nn.init.trunc_normal_(part.weight, 0, _SPREAD, -cut, cut, generator=generator)
+        elif isinstance(part, nn.LayerNorm):
+            nn.init.ones_(part.weight)
+        bias = getattr(part, "bias", None)
+        if isinstance(bias, nn.Parameter):
+            nn.init.zeros_(bias)
