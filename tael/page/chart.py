@@ -9,9 +9,10 @@ import io
 import re
 import unicodedata
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
 from tael.page.page import escape
 
@@ -43,9 +44,30 @@ _VARIABLES = {
     _SERIES[6]: ("c7", "#8a8f94", "#9aa0a6"),
 }
 _FONT = "system-ui, 'Segoe UI', 'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', sans-serif"
-_SIZE = 10.0  # points; the figure is about 420 wide, so this stays readable on a telephone
-_WIDTH = 5.8  # inches
+_SIZE = 10.0  # points; the figure is about 390 wide, so this stays readable on a telephone
+_WIDTH = 5.4  # inches
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))  # told apart without colour
+
+
+_P = ParamSpec("_P")
+
+
+def _settled(draw: Callable[_P, str]) -> Callable[_P, str]:
+    """Let `draw` run with fixed settings, whatever the reader's own Matplotlib is set to."""
+
+    @wraps(draw)
+    def settled(*arguments: _P.args, **options: _P.kwargs) -> str:
+        import matplotlib
+
+        settings: Any = dict(matplotlib.rcParamsDefault)
+        del settings["backend"]  # choosing one would load a window system's library
+        settings |= {"svg.fonttype": "none", "svg.hashsalt": "tael", "text.parse_math": False}
+        with matplotlib.rc_context(settings), warnings.catch_warnings():
+            # The reader's own font draws the text; that Matplotlib's lacks a glyph does not matter.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            return draw(*arguments, **options)
+
+    return settled
 
 
 @dataclass(frozen=True)
@@ -60,6 +82,7 @@ class Point:
     highlight: bool = False
 
 
+@_settled
 def lines(
     series: Mapping[str, Sequence[tuple[float, float]]],
     *,
@@ -93,6 +116,7 @@ def lines(
     return _svg(figure, title)
 
 
+@_settled
 def scatter(
     points: Sequence[Point],
     *,
@@ -106,7 +130,7 @@ def scatter(
     """Draw labelled points with their intervals; `path` names those joined by a line."""
     figure, axes = _axes(title, x, y, height=3.5)
     if log_x:
-        axes.set_xscale("log")
+        _log_ticks(axes)
     on_path = sorted((p for p in points if p.label in path), key=lambda p: p.x)
     axes.plot(
         [p.x for p in on_path], [p.y for p in on_path], color=_SERIES[0], linewidth=1.6, zorder=1
@@ -128,6 +152,7 @@ def scatter(
     return _svg(figure, title)
 
 
+@_settled
 def bars(
     values: Mapping[str, float],
     *,
@@ -158,6 +183,7 @@ def bars(
     return _svg(figure, title)
 
 
+@_settled
 def histogram(
     values: Sequence[float], *, x: str, title: str, y: str = "texts", bins: int = 40
 ) -> str:
@@ -169,18 +195,21 @@ def histogram(
     return _svg(figure, title)
 
 
+@_settled
 def heatmap(
     counts: Sequence[Sequence[float]], labels: Sequence[str], *, x: str, y: str, title: str
 ) -> str:
     """Draw a confusion matrix: a row is a true label, its shades are shares of that row."""
     size = len(labels)
-    figure, axes = _axes(title, x, y, height=1.3 + min(6.0, 0.42 * max(size, 3)), names=labels)
+    cell = max(9.0, min(30.0, 420 / max(size, 1)))  # points
+    figure, axes = _axes(title, x, y, height=(64 + cell * max(size, 3)) / 72, names=labels)
     for row, line in enumerate(counts):
         total = sum(line) or 1
         for column, count in enumerate(line):
             share = float(count / total)
-            axes.add_patch(_square(column, row, share))
-            if size <= 15 and count:
+            if count or size <= 15:
+                axes.add_patch(_square(column, row, share))
+            if count and size <= 15:
                 axes.text(
                     column, row, f"{count:,.0f}", ha="center", va="center",
                     color=_PAPER if share > 0.55 else _INK,
@@ -188,23 +217,12 @@ def heatmap(
                 )  # fmt: skip
     axes.set_xlim(-0.5, size - 0.5)
     axes.set_ylim(size - 0.5, -0.5)
-    shown = [_short(label, 14) for label in labels]
-    slanted = size > 3 or max(map(_width, shown), default=0) > 8
-    axes.set_xticks(range(size), shown)
-    if slanted:
-        axes.tick_params(axis="x", rotation=40)
-        for tick in axes.get_xticklabels():
-            tick.set(ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(size), shown)
     axes.grid(visible=False)
-    if slanted:
-        longest = max(map(_width, shown)) * _SIZE * 0.55
-        figure.set_figheight(figure.get_figheight() + longest * 0.64 / 72)
-        axes.xaxis.labelpad = 2
-        _room_below(figure, longest * 0.64 + 26)
+    _name_classes(figure, axes, [_short(label, 14) for label in labels], cell)
     return _svg(figure, title)
 
 
+@_settled
 def reliability(bins: Sequence[tuple[float, float, int]], *, title: str) -> str:
     """Draw calibration: (mean confidence, share that was right, number of answers) per bin."""
     figure, axes = _axes(title, "confidence of the answer", "share that was right", height=3.4)
@@ -261,9 +279,31 @@ def _axes(
     return figure, axes
 
 
-def _room_below(figure: Any, points: float) -> None:
-    height = figure.get_figheight() * 72
-    figure.subplots_adjust(bottom=points / height, top=1 - 26 / height)
+def _name_classes(figure: Any, axes: Any, names: Sequence[str], cell: float) -> None:
+    """Write the classes along both sides of a heatmap, aslant below when they are long."""
+    size = min(_SIZE - 0.5, cell * 0.85)
+    axes.set_xticks(range(len(names)), names, fontsize=size)
+    axes.set_yticks(range(len(names)), names, fontsize=size)
+    longest = max(map(_width, names), default=0)
+    if len(names) <= 3 and longest <= 14:
+        return
+    upright = len(names) > 15
+    for tick in axes.get_xticklabels():
+        tick.set(rotation=90 if upright else 40, ha="right", rotation_mode="anchor")
+        tick.set_va("center" if upright else "top")
+    below = longest * size * 0.55 * (1.0 if upright else 0.66) + 28
+    height = figure.get_figheight() * 72 - 38 + below
+    figure.set_figheight(height / 72)
+    figure.subplots_adjust(bottom=below / height, top=1 - 26 / height)
+
+
+def _log_ticks(axes: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=9))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _square(column: int, row: int, share: float) -> Any:
@@ -282,13 +322,14 @@ def _legend(axes: Any) -> None:
 def _label_points(figure: Any, axes: Any, points: Sequence[Point]) -> None:
     """Write each label beside its point, moved up or down until it overlaps none before it."""
     axes.autoscale_view()
-    taken: list[tuple[float, float, float, float]] = []
-    right_edge = figure.bbox.width - 4
     scale = 72 / figure.dpi
+    right_edge = figure.bbox.width * scale - 4
+    dots = [axes.transData.transform((point.x, point.y)) * scale for point in points]
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in dots]
     for point in sorted(points, key=lambda p: (not p.highlight, p.x)):
         x, y = (float(value) * scale for value in axes.transData.transform((point.x, point.y)))
         width = _width(point.label) * (_SIZE - 1) * 0.56
-        leftward = x + 8 + width > right_edge * scale
+        leftward = x + 8 + width > right_edge
         left = x - 8 - width if leftward else x + 8
         shift = next(
             shift
@@ -309,14 +350,8 @@ def _label_points(figure: Any, axes: Any, points: Sequence[Point]) -> None:
 
 def _svg(figure: Any, title: str) -> str:
     """Return the figure as an `<svg>` element in the page's colours and font."""
-    import matplotlib
-
-    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "tael", "text.parse_math": False}
     file = io.StringIO()
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
-        # The reader's own font draws the text; that Matplotlib's lacks a glyph does not matter.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>|<!--.*?-->", "", text, flags=re.S)
