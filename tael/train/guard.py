@@ -1,0 +1,135 @@
+"""What may go wrong while a run works, and the one clear line that it ends with.
+
+Two processes in one folder, a signal, a loss that is not a number, a disk that is full.
+"""
+
+import fcntl
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from safetensors import SafetensorError
+
+from tael.errors import RunError
+
+__all__ = ["Stop", "catch_signals", "check_finite", "locked", "writable"]
+
+_SHOWN = 5  # places named in a message
+
+
+class Stop:
+    """Whether the user asked the run to stop; the loop looks between two steps."""
+
+    def __init__(self) -> None:
+        self.signal: str | None = None
+        self._patient = False
+
+    @contextmanager
+    def after_the_step(self) -> Iterator[None]:
+        """Let a first signal wait for the loop to save; a second one ends at once."""
+        self._patient = True
+        try:
+            yield
+        finally:
+            self._patient = False
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: note it for the loop, or leave at once where there is no loop."""
+        first, self.signal = self.signal is None, signal.Signals(number).name
+        if not (self._patient and first):
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def catch_signals(folder: Path) -> Iterator[Stop]:
+    """Turn SIGINT and SIGTERM into one line; outside the main thread they stay as they are.
+
+    Raises RunError when one came: everything that was complete is on disk, and the same command
+    goes on.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {
+        number: signal.signal(number, stop.receive) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    except KeyboardInterrupt:
+        raise RunError(
+            f"{folder}: stopped by {stop.signal or 'SIGINT'} between two saved states; "
+            "the same command goes on from the last one"
+        ) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process alone; the system lets go of it even after `kill -9`.
+
+    Raises RunError when another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise RunError(
+                f"{folder}: process {owner} is working here; wait for it, or choose another --out"
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Turn a failure of the disk under `folder` into one line that names it.
+
+    Raises RunError: the disk is full, the folder is read-only, a file is too large.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        raise RunError(
+            f"{where}: {error.strerror or error}; nothing that was saved is damaged: "
+            "make room or choose another --out, then the same command goes on"
+        ) from error
+    except SafetensorError as error:
+        raise RunError(
+            f"{folder}: {error}; nothing that was saved is damaged: "
+            "make room or choose another --out, then the same command goes on"
+        ) from error
+
+
+def check_finite(
+    stage: str, step: int, losses: Sequence[float], norm: float, places: Callable[[int], list[str]]
+) -> None:
+    """Raise RunError when a loss or the gradient norm of step `step` (from 1) is not a number.
+
+    `losses` are those of the step's micro-batches; `places(m)` says where the records of
+    micro-batch `m` stand.
+    """
+    bad = [m for m, loss in enumerate(losses) if not math.isfinite(loss)]
+    if not bad and math.isfinite(norm):
+        return
+    what = f"the loss is {losses[bad[0]]}" if bad else f"the gradient norm is {norm}"
+    records = [place for m in bad or range(len(losses)) for place in places(m)]
+    more = f" and {len(records) - _SHOWN} more" if len(records) > _SHOWN else ""
+    raise RunError(
+        f"{stage} step {step}: {what}; records of the step: {', '.join(records[:_SHOWN])}{more}. "
+        f"Try a lower {stage}.rate or {stage}.dtype=float32, and look at these records"
+    )

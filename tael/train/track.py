@@ -1,0 +1,196 @@
+"""What a run says while it works: metrics.jsonl, TensorBoard, costs.json and one progress line."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tael.files import atomic_file, write_text
+from tael.machine.tariff import training_cost
+from tael.train.progress import Progress
+
+__all__ = ["STAGES", "Track"]
+
+STAGES = ("pretrain", "train", "final")  # in the order in which they write
+_HEARTBEAT = 10.0  # seconds between two writings of costs.json
+
+
+class Track:
+    """The record of one run: each step exactly once, whatever stops and resumes it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        price_per_hour: float,
+        progress: Progress,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.folder = folder
+        self.progress = progress
+        self._price = price_per_hour
+        self._clock = clock
+        self._path = folder / "metrics.jsonl"
+        self._file = self._path.open("a", encoding="utf-8")
+        self._board: _Board | None = None
+        self._costs = _read_costs(folder / "costs.json")
+        self._phase: tuple[str, float] | None = None
+        self._written = clock()
+
+    def rewind(self, stage: str, step: int) -> None:
+        """Forget what was written after `step` of `stage`: it will be done, and written, again."""
+        self._file.close()
+        order = STAGES.index(stage)
+        with atomic_file(self._path) as draft, draft.open("w", encoding="utf-8") as new:
+            for text in _whole_lines(self._path):
+                line = json.loads(text)
+                here = STAGES.index(line["stage"])
+                if here < order or (here == order and line["step"] <= step):
+                    new.write(text)
+        self._file = self._path.open("a", encoding="utf-8")
+        if stage != "final":
+            if self._board is not None:
+                self._board.close()
+            self._board = _Board(self.folder / "tensorboard" / stage, step)
+
+    def step(self, stage: str, step: int, steps: int, values: Mapping[str, float]) -> None:
+        """Record optimiser step `step` (from 1) of `steps`: loss, rate, norm, tokens, seconds."""
+        self._write({"stage": stage, "step": step} | dict(values))
+        self._draw(step, "", values)
+        if self._phase is not None and self._clock() - self._written > _HEARTBEAT:
+            self._settle(*self._phase)
+            self._save_costs()
+        self.progress.step(step, steps, values, self.money())
+
+    def evaluation(
+        self,
+        stage: str,
+        step: int,
+        split: str,
+        *,
+        metrics: Mapping[str, float],
+        loss: float,
+        rows: int,
+    ) -> None:
+        """Record the score of a split after step `step`, over `rows` records."""
+        line = {"stage": stage, "step": step, "split": split}
+        self._write(line | {"metrics": dict(metrics), "loss": loss, "rows": rows})
+        if stage != "final":
+            self._draw(step, f"{split}/", dict(metrics) | {"loss": loss})
+            self.progress.evaluation(split, metrics, loss)
+
+    def cost(self, **amounts: int | float) -> None:
+        """Note counts of the run (tokens, steps) for costs.json."""
+        self._costs.update(amounts)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the seconds of the block under `name`; those of earlier sittings are kept."""
+        self._phase = (name, self._clock())
+        try:
+            yield
+        finally:
+            self._settle(*self._phase)
+            self._phase = None
+            self._save_costs()
+
+    def money(self) -> float:
+        """Return what the run has cost so far, in the machine's currency."""
+        running = 0.0 if self._phase is None else self._clock() - self._phase[1]
+        seconds: dict[str, float] = self._costs["seconds"]
+        return training_cost(sum(seconds.values()) + running, self._price)
+
+    def sync(self) -> None:
+        """Bring all lines to the disk: a checkpoint must never know more than metrics.jsonl."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if self._board is not None:
+            self._board.flush()
+
+    def close(self) -> None:
+        """Close the files and the progress line."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+        self.progress.close()
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(_finite(line), ensure_ascii=False, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def _draw(self, step: int, prefix: str, values: Mapping[str, float]) -> None:
+        assert self._board is not None, "rewind opens a stage"
+        self._board.write(step, prefix, values)
+
+    def _settle(self, name: str, start: float) -> None:
+        now = self._clock()
+        seconds = self._costs["seconds"]
+        seconds[name] = seconds.get(name, 0.0) + now - start
+        self._phase = (name, now)
+
+    def _save_costs(self) -> None:
+        total = sum(self._costs["seconds"].values())
+        money = {"price_per_hour": self._price, "money": training_cost(total, self._price)}
+        write_text(self.folder / "costs.json", json.dumps(self._costs | money, indent=1) + "\n")
+        self._written = self._clock()
+
+
+class _Board:
+    """TensorBoard's event file of a stage; its own writer would hide errors in a thread."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{int(time.time())}.tael.{os.getpid()}"
+        self._file = (folder / name).open("ab")
+        self._records = RecordWriter(self._file)
+        self._event(file_version="brain.Event:2")
+        # TensorBoard drops the points of earlier sittings from this step on.
+        self._event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def write(self, step: int, prefix: str, values: Mapping[str, float]) -> None:
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        points = [
+            Summary.Value(tag=prefix + name, simple_value=value) for name, value in values.items()
+        ]
+        self._event(step=step, summary=Summary(value=points))
+
+    def flush(self) -> None:
+        self._records.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _event(self, **fields: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._records.write(Event(wall_time=time.time(), **fields).SerializeToString())
+
+
+def _finite(value: Any) -> Any:
+    """Return `value` with null for what JSON cannot say (a metric may be undefined)."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _whole_lines(path: Path) -> Iterator[str]:
+    """Yield the lines that a killed process finished writing."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield line
+
+
+def _read_costs(path: Path) -> dict[str, Any]:
+    if path.exists():
+        costs: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return costs
+    return {"seconds": {}}
