@@ -1,0 +1,79 @@
+"""The header of a safetensors file, checked before a byte of a tensor is touched.
+
+The library refuses damaged files too; this says which tensor is wrong, and gives the shapes without
+opening anything. The format: 8 bytes with the length of the header, the header (JSON), the tensors.
+"""
+
+import json
+import struct
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from tael.errors import CheckpointError
+
+__all__ = ["Entry", "read_header"]
+
+_MOST_HEADER_BYTES = 100_000_000  # the library's own bound
+_BYTES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1,
+    "BOOL": 1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a file says about one tensor; `start` and `stop` are bytes after the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+def read_header(path: Path) -> dict[str, Entry]:
+    """Return every tensor's entry; CheckpointError where the file is damaged or lies."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        first = file.read(8)
+        length = struct.unpack("<Q", first)[0] if len(first) == 8 else size
+        if length > min(size - 8, _MOST_HEADER_BYTES):
+            raise CheckpointError(
+                f"{path}: not a whole safetensors file: it has {size:,} bytes and its header would "
+                f"have {length:,}; fetch or save it again"
+            )
+        raw = file.read(length)
+    try:
+        header = json.loads(raw)
+        entries = {name: _entry(value) for name, value in header.items() if name != "__metadata__"}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: the safetensors header cannot be read: {error}") from error
+    _check(path, entries, size - 8 - length)
+    return entries
+
+
+def _entry(value: dict[str, Any]) -> Entry:
+    shape, (start, stop) = value["shape"], value["data_offsets"]
+    if not all(isinstance(number, int) and number >= 0 for number in (*shape, start, stop)):
+        raise ValueError("shapes and offsets must be whole numbers from 0")
+    return Entry(str(value["dtype"]), tuple(shape), start, stop)
+
+
+def _check(path: Path, entries: dict[str, Entry], body: int) -> None:
+    end, before = 0, ""
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].stop)):
+        needed = prod(entry.shape) * _BYTES.get(entry.dtype, 0)
+        problem = ""
+        if entry.dtype not in _BYTES:
+            problem = f"has the unknown dtype {entry.dtype}; known: {', '.join(_BYTES)}"
+        elif entry.stop - entry.start != needed:
+            shape = list(entry.shape)
+            problem = f"has {entry.stop - entry.start:,} bytes, but {shape} needs {needed:,}"
+        elif entry.start < end:
+            problem = f"overlaps tensor {before!r}"
+        elif entry.stop > body:
+            problem = f"ends at byte {entry.stop:,}, but the file holds {body:,} bytes of tensors"
+        if problem:
+            raise CheckpointError(f"{path}: tensor {name!r} {problem}; fetch or save it again")
+        end, before = entry.stop, name
