@@ -68,9 +68,22 @@ class FloorError(TaelError):
 
 
 class RefusedError(TaelError):
-    """A server refuses a request; `status` is its HTTP status, `retry_after` in seconds."""
+    """A server refuses a request; `status` is its HTTP status, `retry_after` in seconds.
 
-    def __init__(self, message: str, status: int, retry_after: int | None = None) -> None:
+    `code` is a short word that programs can test for, `param` the field that is meant.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: int,
+        retry_after: int | None = None,
+        *,
+        code: str = "refused",
+        param: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+        self.code = code
+        self.param = param
