@@ -67,6 +67,7 @@ class Variant(BaseModel):
     precision: Precision
     together: int | None = None
     score_bound: float = 1e-4
+    threads: int | None = None  # for arithmetic; None: the cores that the process may use
     source: str  # SHA-256 of the parent's weights: another parent makes the variant stale
     files: dict[str, str]  # name → SHA-256
     bytes: int
