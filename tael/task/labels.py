@@ -1,0 +1,120 @@
+"""The labels of a data set: found, ordered, and refused where they are none. Needs no torch.
+
+`tael check` and training look at labels through this one file, so that what check lets pass is
+what training takes. `record["label"]` is text here, "" where it is missing.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from tael.data.record import Record, place
+from tael.errors import DataError
+
+__all__ = ["Kind", "check_unseen", "find_labels", "number", "parts"]
+
+Kind = Literal["single", "multi", "regression"]
+
+_PLACES = 3  # shown of each fault
+_NO_LABEL = {"nan", "inf", "infinity"}  # what failed arithmetic writes; never a class
+
+
+def find_labels(records: Sequence[Record], kind: Kind) -> list[str]:
+    """Return the classes of `records`, sorted, numbers by value; [] for regression.
+
+    Raises DataError with the number of records and the first places where a label is missing, is
+    `nan` or `inf`, or (regression) is no number; and where there is only one class, or one value.
+    """
+    _refuse(records, _faulty(records, kind), "train")
+    found = {part for record in records for part in parts(_label(record), kind)}
+    if len(found) < 2:
+        only = f"only {next(iter(found))!r}" if found else "none"
+        what = "values" if kind == "regression" else "classes"
+        raise DataError(
+            f"train: needs at least two {what} to learn, has {only} in {len(records)} records; "
+            f"is `data.columns.label` the right column?"
+        )
+    return [] if kind == "regression" else sorted(found, key=_order)
+
+
+def check_unseen(
+    records: Sequence[Record], labels: Sequence[str], split: str, kind: Kind = "single"
+) -> None:
+    """Raise DataError for labels in `split` that are missing, no labels, or not among `labels`."""
+    _refuse(records, _faulty(records, kind), split)
+    if kind == "regression":
+        return
+    known = set(labels)
+    unseen: dict[str, list[Record]] = {}
+    for record in records:
+        for part in parts(_label(record), kind):
+            if part not in known:
+                unseen.setdefault(part, []).append(record)
+    if unseen:
+        found = [f"{label!r} ({_where(rows)})" for label, rows in list(unseen.items())[:_PLACES]]
+        raise DataError(
+            f"{split}: {len(unseen)} labels that train does not have: {', '.join(found)}; "
+            f"train has {', '.join(list(labels)[:20])}. Correct them, or add such rows to train."
+        )
+
+
+def parts(label: str, kind: Kind) -> list[str]:
+    """Return the labels in a record's label: several, separated by `|`, for multi; else one."""
+    if kind != "multi":
+        return [label]
+    return list(dict.fromkeys(part.strip() for part in label.split("|") if part.strip()))
+
+
+def number(label: str) -> float | None:
+    """Return the finite number that a label is; None where it is none."""
+    try:
+        value = float(label)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _label(record: Record) -> str:
+    return str(record.get("label") or "").strip()
+
+
+def _faulty(records: Iterable[Record], kind: Kind) -> dict[str, list[Record]]:
+    faults: dict[str, list[Record]] = {}
+    for record in records:
+        fault = _fault(_label(record), kind)
+        if fault:
+            faults.setdefault(fault, []).append(record)
+    return faults
+
+
+def _fault(label: str, kind: Kind) -> str | None:
+    if kind == "multi":  # a text to which no label applies is an example too
+        wrong = next((part for part in parts(label, kind) if _is_no_label(part)), None)
+        return f"the label {wrong!r}" if wrong else None
+    if not label:
+        return "no label"
+    if _is_no_label(label):
+        return f"the label {label!r}"
+    return "a label that is no number" if kind == "regression" and number(label) is None else None
+
+
+def _is_no_label(label: str) -> bool:
+    return label.lstrip("+-").casefold() in _NO_LABEL
+
+
+def _refuse(records: Sequence[Record], faults: dict[str, list[Record]], split: str) -> None:
+    if faults:
+        told = [f"{len(rows)} with {fault} ({_where(rows)})" for fault, rows in faults.items()]
+        raise DataError(
+            f"{split}: of {len(records)} records, {'; '.join(told)}. Correct or remove these rows."
+        )
+
+
+def _where(records: Sequence[Record]) -> str:
+    places = ", ".join(place(record) for record in records[:_PLACES])
+    return f"{places}, …" if len(records) > _PLACES else places
+
+
+def _order(label: str) -> tuple[bool, float, str]:
+    value = number(label)
+    return (value is None, value or 0.0, label)
