@@ -1,4 +1,4 @@
-"""Every command in both READMEs is run, in order, in an empty folder with a small CSV of reviews."""
+"""Every command of both READMEs is run, in order, in an empty folder with a small CSV."""
 
 import csv
 import json
@@ -142,7 +142,7 @@ def _start(
         text = log.read_text("utf-8")
         assert server.poll() is None, text
         address = re.search(r"http://127\.0\.0\.1:\d+", text)
-        found = re.search(r"tael_\w+", text)
+        found = re.search(r"tael-[\w-]{40,}", text)
         if address and found:
             urlopen(Request(address.group() + "/readyz"), timeout=5).close()
             return server, found.group()

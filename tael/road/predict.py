@@ -1,0 +1,30 @@
+"""Answer every record of a file, in order, as one JSON object a line."""
+
+import json
+from pathlib import Path
+
+from tael.engine.predictor import open_engine
+from tael.files import atomic_file
+from tael.road.evaluate import read_records
+from tael.train.run import Run
+
+__all__ = ["predict"]
+
+CHUNK = 4096  # records answered at once: bounds memory, and is many batches long
+
+
+def predict(
+    run: str | Path, source: str | Path, target: str | Path, variant: str | None = None
+) -> dict[str, int]:
+    """Write one answer a record of `source` to `target` and return what was counted.
+
+    `target` is whole or absent. Labels in `source` are not needed and not looked at.
+    """
+    opened = Run(Path(run))
+    records, counts = read_records(Path(source), opened.recipe, labelled=False)
+    engine = open_engine(opened.folder, variant)
+    with atomic_file(Path(target)) as draft, draft.open("w", encoding="utf-8") as file:
+        for start in range(0, len(records), CHUNK):
+            for answer in engine.predict(records[start : start + CHUNK]):
+                file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+    return {"answers": len(records), **counts}
