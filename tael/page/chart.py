@@ -61,7 +61,8 @@ def _settled(draw: Callable[_P, str]) -> Callable[_P, str]:
 
         settings: Any = dict(matplotlib.rcParamsDefault)
         del settings["backend"]  # choosing one would load a window system's library
-        settings |= {"svg.fonttype": "none", "svg.hashsalt": "tael", "text.parse_math": False}
+        settings |= {"svg.fonttype": "none", "svg.hashsalt": "tael"}
+        settings |= {"text.parse_math": False, "text.color": _INK}
         with matplotlib.rc_context(settings), warnings.catch_warnings():
             # The reader's own font draws the text; that Matplotlib's lacks a glyph does not matter.
             warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -298,12 +299,12 @@ def _name_classes(figure: Any, axes: Any, names: Sequence[str], cell: float) -> 
 
 
 def _log_ticks(axes: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator
 
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=9))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
 
 
 def _square(column: int, row: int, share: float) -> Any:
