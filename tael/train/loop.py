@@ -20,9 +20,10 @@ from tael.recipe.schema import Stage, Train
 from tael.train import checkpoint, guard, optim
 from tael.train.checkpoint import Position
 from tael.train.schedule import rate_at
+from tael.train.seeds import mix
 from tael.train.track import Track
 
-__all__ = ["Batches", "Course", "Learner", "Outcome", "Verdict", "evaluation_steps", "fit", "mix"]
+__all__ = ["Batches", "Course", "Learner", "Outcome", "Verdict", "evaluation_steps", "fit"]
 
 
 class Learner(Protocol):
@@ -131,17 +132,6 @@ def evaluation_steps(steps: int, evaluations: int) -> frozenset[int]:
     """Return the steps (from 1) after which dev is scored: evenly spread, the last one included."""
     count = min(steps, evaluations)
     return frozenset(-(-steps * k // count) for k in range(1, count + 1))
-
-
-def mix(seed: int, *numbers: int) -> int:
-    """Return a seed of 63 bits that depends on every number, so that no two steps share theirs."""
-    state = seed
-    for number in numbers:  # SplitMix64, Steele et al. 2014, section 5
-        state = (state + (number + 1) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state >> 1
 
 
 def _step(

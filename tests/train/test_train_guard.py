@@ -1,0 +1,73 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors import SafetensorError
+
+from tael.errors import RunError
+from tael.train.guard import catch_signals, check_finite, locked, writable
+
+
+def test_a_second_process_is_refused_and_the_first_one_named(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from tael.train.guard import locked\n"
+        f"with locked(Path({str(tmp_path)!r})):\n    print('in')"
+    )
+
+    def other() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    with locked(tmp_path):
+        refused = other()
+        assert f"process {os.getpid()} is working here" in refused.stderr
+        assert refused.stdout == ""
+    assert other().stdout == "in\n"
+
+
+def test_a_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="ours"), locked(tmp_path):
+        raise ValueError("ours")
+    with locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_outside_the_loop_ends_with_one_line(tmp_path: Path, number: int) -> None:
+    before = signal.getsignal(number)
+    with (
+        pytest.raises(RunError, match=f"stopped by {signal.Signals(number).name}"),
+        catch_signals(tmp_path),
+    ):
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_inside_the_loop_is_kept_for_it(tmp_path: Path) -> None:
+    with catch_signals(tmp_path) as stop, stop.after_the_step():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal == "SIGTERM"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device", "x/y"), SafetensorError("File too large")]
+)
+def test_a_failing_disk_gives_one_line_that_says_what_to_do(error: Exception) -> None:
+    with pytest.raises(RunError) as caught, writable(Path("runs/reviews")):
+        raise error
+    message = str(caught.value)
+    assert "nothing that was saved is damaged" in message
+    assert "same command" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("norm", [float("inf"), float("nan")])
+def test_a_bad_norm_names_all_records_of_the_step_shortly(norm: float) -> None:
+    with pytest.raises(RunError, match=r"norm is (inf|nan); .*a:0, .* a:4 and 3 more"):
+        check_finite("train", 9, [0.1, 0.2], norm, lambda m: [f"a:{i + 4 * m}" for i in range(4)])
+
+
+def test_good_numbers_pass() -> None:
+    check_finite("train", 9, [0.1, 0.2], 0.0, lambda m: [])

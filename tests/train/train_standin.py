@@ -1,0 +1,79 @@
+"""A network and batches small enough for a thousand steps a second."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tael.model.batch import Batch
+
+__all__ = ["Bag", "Rows", "Sums", "distance"]
+
+CLASSES = 3
+
+
+class Bag(nn.Module):
+    """Means of embeddings, a norm, and a score for each class."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(20, 8)
+        self.norm = nn.LayerNorm(8)
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(8, CLASSES)
+
+    def forward(self, batch: Batch) -> Tensor:
+        real_BT1 = (batch.documents_BT > 0).unsqueeze(-1)
+        x_BTD = self.embedding(batch.ids_BT) * real_BT1
+        logits: Tensor = self.out(self.dropout(self.norm(x_BTD.sum(1) / real_BT1.sum(1))))
+        return logits
+
+
+class Sums:
+    """Cross-entropy, summed: the stand-in for a task."""
+
+    def logits(self, network: Any, batch: Batch) -> Tensor:
+        logits: Tensor = network(batch)
+        return logits
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        assert batch.targets is not None
+        return nn.functional.cross_entropy(logits, batch.targets, reduction="sum")
+
+    def supervised(self, batch: Batch) -> float:
+        return float(batch.size)
+
+
+class Rows:
+    """Eight rows a step, of unequal lengths, cut as the stage says."""
+
+    def __init__(self, micro: int = 8, poison: int | None = None) -> None:
+        self.micro, self.poison = micro, poison
+
+    def __getitem__(self, step: int) -> Sequence[Batch]:
+        generator = torch.Generator().manual_seed(step % 5)
+        ids_BT = torch.randint(1, 20, (8, 6), generator=generator)
+        lengths_B = torch.arange(8) % 5 + 2
+        documents_BT = (torch.arange(6) < lengths_B[:, None]).int()
+        targets = ids_BT[:, 0] % CLASSES
+        cuts = range(0, 8, self.micro)
+        return [
+            Batch(
+                ids_BT[i : i + self.micro],
+                documents_BT[i : i + self.micro],
+                targets=targets[i : i + self.micro],
+                size=min(self.micro, 8 - i),
+                tokens=int(documents_BT[i : i + self.micro].sum()),
+            )
+            for i in cuts
+        ]
+
+    def places(self, step: int, micro: int) -> list[str]:
+        return [f"reviews.csv:{8 * step + self.micro * micro + i + 2}" for i in range(self.micro)]
+
+
+def distance(a: nn.Module, b: nn.Module) -> float:
+    """Return the largest difference between two networks' parameters."""
+    pairs = zip(a.parameters(), b.parameters(), strict=True)
+    return max(float((x - y).detach().abs().max()) for x, y in pairs)
