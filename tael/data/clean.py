@@ -1,0 +1,161 @@
+"""Columns become roles, texts are repaired, and records without text are dropped: all counted.
+
+The same `repair` stands before training, evaluation and serving.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from tael.data.record import AT, Record, place
+from tael.errors import DataError
+from tael.recipe.schema import Clean, Columns
+
+if TYPE_CHECKING:
+    from ftfy import TextFixerConfig
+
+__all__ = ["clean", "repair"]
+
+# C0 and C1 without tab and newline, byte-order marks inside text, interlinear annotation.
+# Joiners (U+200C, U+200D) stay: emoji and several scripts need them.
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufff9-\ufffb]")
+_UNTIDY = re.compile(r"^\s|\s$|\s\s|[^\S \n]")
+_SPACES = re.compile(r"\s+")
+
+
+def clean(
+    records: Iterable[Record],
+    columns: Columns,
+    rules: Clean,
+    counts: Counter[str],
+    *,
+    labelled: bool = True,
+    keep_empty: bool = False,
+) -> Iterator[Record]:
+    """Yield records with the roles `text`, `text_pair` and `label` in the place of the columns.
+
+    Texts are repaired and `label` is a string: numbers as written, a list joined by "|", a missing
+    one "". Other columns keep their names. A record whose text is shorter than
+    `rules.min_characters` is dropped, unless `keep_empty` (a prediction answers every row).
+    Without `labelled` the label column may be absent. Raises DataError for a missing column or a
+    value of the wrong type, with its place.
+    """
+    wanted = {"text": columns.text, "text_pair": columns.text_pair, "label": columns.label}
+    roles = {role: column for role, column in wanted.items() if column is not None}
+    for record in records:
+        present = dict(roles)
+        if not labelled and columns.label not in record:
+            del present["label"]
+        cleaned = _by_role(record, present, counts)
+        for role in present.keys() - {"label"}:
+            cleaned[role] = repair(_string(cleaned[role], record, role), rules, counts)
+        if "label" in present:
+            cleaned["label"] = _label(cleaned["label"], record)
+        short = [r for r in present if r != "label" and len(cleaned[r]) < rules.min_characters]
+        if short and not keep_empty:
+            counts[f"dropped: {short[0]} under {rules.min_characters} characters"] += 1
+        else:
+            yield cleaned
+
+
+def repair(text: str, rules: Clean, counts: Counter[str] | None = None) -> str:
+    """Return `text` without mojibake, control characters and needless white space, as `rules` say.
+
+    A run of white space becomes one newline if it holds one, else one space.
+    """
+    counts = Counter() if counts is None else counts
+    steps = (
+        (rules.unicode, "texts with Unicode repaired", _unicode),
+        (rules.controls, "texts with control characters removed", _without_controls),
+        (rules.whitespace, "texts with white space squeezed", _squeezed),
+    )
+    for wanted, name, step in steps:
+        changed = step(text) if wanted else text
+        counts[name] += changed != text
+        text = changed
+    return text
+
+
+def _unicode(text: str) -> str:
+    if text.isascii() and "&" not in text and "\x1b" not in text:
+        return text
+    import ftfy
+
+    return str(ftfy.fix_text(text, _ftfy()))
+
+
+@cache
+def _ftfy() -> "TextFixerConfig":
+    from ftfy import TextFixerConfig
+
+    # Only what is broken is mended. Quotes, full-width signs and ligatures are as the writer meant
+    # them: ftfy's defaults would turn Chinese “，” into ASCII.
+    return TextFixerConfig(
+        uncurl_quotes=False,
+        fix_character_width=False,
+        fix_latin_ligatures=False,
+        remove_control_chars=False,
+        normalization="NFC",
+        explain=False,
+    )
+
+
+def _without_controls(text: str) -> str:
+    return _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _squeezed(text: str) -> str:
+    if not _UNTIDY.search(text):
+        return text
+    return _SPACES.sub(lambda run: "\n" if "\n" in run[0] else " ", text).strip()
+
+
+def _by_role(record: Record, roles: dict[str, str], counts: Counter[str]) -> Record:
+    """Return the record under role names; a column that is in a role's way gets `_column` added."""
+    for role, column in roles.items():
+        if column not in record:
+            found = ", ".join(name for name in record if name != AT)
+            raise DataError(
+                f"{place(record)}: no column {column!r} for {role}; the columns are {found}. "
+                f"Say which one holds it: data.columns.{role}=NAME."
+            )
+    cleaned = {role: record[column] for role, column in roles.items()}
+    used = set(roles.values())
+    for name, value in record.items():
+        if name in used:
+            continue
+        if name in cleaned:
+            counts[f"columns {name} renamed {name}_column"] = 1
+            name = f"{name}_column"
+        cleaned[name] = value
+    return cleaned
+
+
+def _string(value: Any, record: Record, role: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise DataError(
+            f"{place(record)}: {role} must be a string, found {type(value).__name__} {value!r:.40}."
+        )
+    return value
+
+
+def _label(value: Any, record: Record) -> str:
+    if isinstance(value, list):
+        parts = [_label(one, record) for one in value]
+        if any("|" in part for part in parts):
+            raise DataError(f"{place(record)}: a label in a list may not hold '|': {parts}.")
+        return "|".join(parts)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value).strip()
+    raise DataError(
+        f"{place(record)}: label must be a string, a number or a list of them, "
+        f"found {type(value).__name__} {value!r:.40}."
+    )

@@ -1,0 +1,162 @@
+"""From the recipe's files to train, dev and test: read, clean, take duplicates out, split.
+
+Duplicates go before the split; where dev or test have files of their own, those stay as they are,
+and the training rows that repeat them go. Every step is counted.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+
+from tael.data.clean import clean
+from tael.data.dedup import Deduped, Match, dedup, leaks, normalised
+from tael.data.read import read
+from tael.data.record import Record
+from tael.data.split import split
+from tael.errors import DataError
+from tael.files import sha256
+from tael.recipe.schema import Clean, Columns, Data
+
+__all__ = ["Splits", "prepare", "texts"]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The records of a run, and how they came to be."""
+
+    train: list[Record]
+    dev: list[Record]
+    test: list[Record]
+    counts: dict[str, int] = field(default_factory=dict)  # step → number, in order
+    duplicates: list[Match] = field(default_factory=list)
+    conflicts: list[list[Record]] = field(default_factory=list)
+    leaks: list[Match] = field(default_factory=list)
+    hashes: dict[str, str] = field(default_factory=dict)  # input file → SHA-256
+
+
+def prepare(
+    data: Data,
+    seed: int,
+    *,
+    limit: int | None = None,
+    labelled: bool = True,
+    near: bool = True,
+) -> Splits:
+    """Return the clean splits of `data`.
+
+    `limit` reads only so many rows of each of train, dev and test, and hashes no file; without
+    `near` only exact duplicates are looked for: both for a quick check. Raises DataError for files
+    that cannot be read, malformed rows, and too few rows.
+    """
+    rules = data.clean if near or data.clean.dedup != "near" else _exactly(data.clean)
+    given = {"train": data.train, "dev": data.dev, "test": data.test}
+    counts: Counter[str] = Counter()
+    records = {}
+    for name, paths in given.items():
+        if paths is not None:
+            records[name] = _records(name, paths, data, counts, limit, labelled)
+    deduped = dedup(records["train"], rules, counts)
+    held_out = [record for name in ("dev", "test") for record in records.get(name, ())]
+    train, leaked = leaks(deduped.kept, held_out, rules)
+    if held_out:
+        counts["train rows removed: they repeat dev or test"] = len(leaked)
+        _count_held_out(records, rules, counts)
+    parts = _parts(train, records, data, seed)
+    counts |= {f"{name} rows": len(parts[name]) for name in parts}
+    _check_sizes(parts, data, deduped)
+    files = {path for paths in given.values() if paths for path in paths} if limit is None else ()
+    return Splits(
+        parts["train"],
+        parts["dev"],
+        parts["test"],
+        dict(counts),
+        deduped.duplicates,
+        deduped.conflicts,
+        leaked,
+        {str(path): sha256(path) for path in sorted(files)},
+    )
+
+
+def texts(paths: tuple[Path, ...], data: Data, counts: Counter[str]) -> Iterator[str]:
+    """Yield the cleaned texts of `paths`, each once, for learning without labels.
+
+    The text column is `data.columns.text`, or the only column where a file has one.
+    """
+    seen: set[bytes] = set()
+    columns = Columns(text=data.columns.text, label=data.columns.label)
+    for path in paths:
+        records = read([path], encoding=data.encoding, on_error=data.on_error, counts=counts)
+        first = next(records, {})
+        names = [name for name in first if name != "@"]
+        alone = columns.text not in names and (len(names) == 1 or "text" in names)
+        here = Columns(text="text" if "text" in names else names[0]) if alone else columns
+        stream = (record for part in ([first], records) for record in part)
+        for record in clean(stream, here, data.clean, counts, labelled=False):
+            digest = blake2b(normalised(record).encode(), digest_size=16).digest()
+            if digest in seen and data.clean.dedup != "off":
+                counts["exact duplicates removed"] += 1
+                continue
+            seen.add(digest)
+            yield record["text"]
+
+
+def _records(
+    name: str,
+    paths: tuple[Path, ...],
+    data: Data,
+    counts: Counter[str],
+    limit: int | None,
+    labelled: bool,
+) -> list[Record]:
+    found: Counter[str] = Counter()
+    rows = read(paths, encoding=data.encoding, on_error=data.on_error, counts=found, limit=limit)
+    records = list(clean(rows, data.columns, data.clean, found, labelled=labelled))
+    counts.update({f"{name}: {step}": number for step, number in found.items() if number})
+    counts[f"{name}: rows after cleaning"] = len(records)
+    return records
+
+
+def _exactly(rules: Clean) -> Clean:
+    return rules.model_copy(update={"dedup": "exact"})
+
+
+def _count_held_out(records: dict[str, list[Record]], rules: Clean, counts: Counter[str]) -> None:
+    """Count what stands twice in dev, twice in test, or in both; nothing is removed there."""
+    keys = {
+        name: [normalised(record) for record in records.get(name, ())] for name in ("dev", "test")
+    }
+    for name in keys:
+        if name in records:
+            counts[f"{name}: exact duplicates, kept"] = len(keys[name]) - len(set(keys[name]))
+    if "dev" in records and "test" in records:
+        _, both = leaks(records["dev"], records["test"], rules)
+        counts["dev rows that repeat test, kept"] = len(both)
+
+
+def _parts(
+    train: list[Record], records: dict[str, list[Record]], data: Data, seed: int
+) -> dict[str, list[Record]]:
+    """Split off train what has no file of its own; the shares of the others are scaled up."""
+    shares = [data.split[0]] + [
+        0.0 if name in records else share
+        for name, share in zip(("dev", "test"), data.split[1:], strict=True)
+    ]
+    total = sum(shares)
+    parts = split(train, (shares[0] / total, shares[1] / total, shares[2] / total), seed)
+    return parts | {name: records[name] for name in ("dev", "test") if name in records}
+
+
+def _check_sizes(parts: dict[str, list[Record]], data: Data, deduped: Deduped) -> None:
+    needed = {"train": 2, "dev": int(data.split[1] > 0), "test": int(data.split[2] > 0)}
+    short = [name for name, least in needed.items() if len(parts[name]) < least]
+    if short:
+        sizes = ", ".join(f"{name} {len(part)}" for name, part in parts.items())
+        places = ", ".join(map(str, islice(data.train, 3)))
+        gone = sum(map(len, deduped.conflicts)) + len(deduped.duplicates)
+        raise DataError(
+            f"{places}: too few rows for {' and '.join(short)}: {sizes} after {gone} rows went as "
+            "duplicates or contradictions. Give more rows, or own files for data.dev and data.test."
+        )

@@ -1,0 +1,283 @@
+"""Text to ids: training, loading and saving a `tokenizers` tokenizer.
+
+Runs of Han characters stay together before the subword model sees them, so common words become one
+unit. A word after a space carries "▁"; characters that the vocabulary lacks become bytes, so no
+text is lost. What a user writes never becomes a special token: "[MASK]" in a text is punctuation
+and letters.
+"""
+
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+
+from tael.errors import CheckpointError, DataError
+from tael.files import write_text
+from tael.recipe.schema import Tokenizer as Spec
+
+__all__ = [
+    "SPECIALS",
+    "Specials",
+    "load_tokenizer",
+    "save_tokenizer",
+    "specials",
+    "train_tokenizer",
+]
+
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+_log = logging.getLogger(__name__)
+_BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+_ROOM_FOR_BYTES = 1000  # vocabularies under this have no room for 256 bytes: [UNK] instead
+_COVERED = 0.9995  # of all characters; the rarest others become bytes, not units (Kudo 2018)
+_ENOUGH = 3_000_000  # characters to train on; more hardly change 8,000 units and cost minutes
+_LONGEST_PIECE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Specials:
+    """Ids of the special tokens."""
+
+    pad: int
+    unk: int
+    cls: int
+    sep: int
+    mask: int
+
+
+def train_tokenizer(texts: Iterable[str], spec: Spec) -> Tokenizer:
+    """Train a tokenizer of `spec.vocab` units at most; the same texts give the same tokenizer.
+
+    Special tokens are ids 0–4 in the order of `SPECIALS`; encoding wraps `[CLS] A [SEP]` or
+    `[CLS] A [SEP] B [SEP]`. Text beyond 3 million characters is thinned evenly.
+    Raises DataError when there is no text.
+    """
+    sample = _sample(list(texts))
+    with_bytes = spec.vocab >= _ROOM_FOR_BYTES
+    tokenizer = _shell(models.Unigram(), "" if spec.kind == "wordpiece" else "▁")
+    normal = [tokenizer.normalizer.normalize_str(text) for text in sample]
+    common = _without_rare(normal, spec.vocab)
+    room = spec.vocab - len(SPECIALS) - (len(_BYTES) if with_bytes else 0)
+    train = {"unigram": _unigram, "bpe": _bpe, "wordpiece": _wordpiece}[spec.kind]
+    tokenizer.model = train(common, room, with_bytes)
+    if spec.kind == "wordpiece":
+        tokenizer.decoder = decoders.WordPiece()
+    return _finish(tokenizer)
+
+
+def specials(tokenizer: Tokenizer) -> Specials:
+    """Return the ids of the special tokens; raises CheckpointError if one is missing."""
+    ids = {name: tokenizer.token_to_id(name) for name in SPECIALS}
+    missing = [name for name in SPECIALS if ids[name] is None]
+    if missing:
+        raise CheckpointError(
+            f"tokenizer: no token {', '.join(missing)} among its {tokenizer.get_vocab_size()}; "
+            "a tokenizer in BERT layout is expected."
+        )
+    return Specials(*(id_ for id_ in ids.values() if id_ is not None))
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Open `tokenizer.json`, or else `vocab.txt` (WordPiece), of a folder in BERT layout.
+
+    Truncation and padding kept in the file are switched off: tasks do both.
+    Raises CheckpointError if there is neither, or if the file is broken.
+    """
+    if (folder / "tokenizer.json").is_file():
+        path = folder / "tokenizer.json"
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises nothing narrower
+            raise CheckpointError(f"{path}: not a usable tokenizer: {error}") from error
+    elif (folder / "vocab.txt").is_file():
+        tokenizer = _from_vocab(folder)
+    else:
+        raise CheckpointError(f"{folder}: no tokenizer.json and no vocab.txt.")
+    specials(tokenizer)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True  # text that looks like a special token stays text
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_tokens: int) -> None:
+    """Write `tokenizer.json` and the `tokenizer_config.json` that opens it in transformers."""
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_tokens,
+        "clean_up_tokenization_spaces": False,
+        "split_special_tokens": True,  # transformers' name for `encode_special_tokens`
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+    }
+    roles = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    config |= dict(zip(roles, SPECIALS, strict=True))
+    write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True) + "\n")
+    write_text(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
+
+
+def _shell(model: Any, mark: str = "▁") -> Tokenizer:
+    """Return a tokenizer with everything around the subword model.
+
+    `mark` stands for a space, at the head of the word after it; without one, spaces only separate.
+    """
+    tokenizer = Tokenizer(model)
+    steps: list[Any] = [normalizers.NFKC()]
+    if mark:
+        # Chinese is written without spaces: its first word is the same word as later on, so the
+        # mark is put at the beginning of other text only.
+        no_mark = Regex(rf"^{mark}(?=[\p{{Han}}\p{{P}}])")
+        steps += [normalizers.Replace(" ", mark), normalizers.Prepend(mark)]
+        steps += [normalizers.Replace(no_mark, "")]
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    led = f"{mark}?" if mark else ""
+    pieces = rf"\p{{Han}}+|\p{{P}}+|{led}\p{{N}}+|{led}[^\s{mark}\p{{Han}}\p{{P}}\p{{N}}]+"
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\s+"), "isolated" if mark else "removed"),
+            pre_tokenizers.Split(Regex(pieces), "isolated"),
+        ]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.ByteFallback(),
+            decoders.Metaspace(replacement="▁", prepend_scheme="always"),
+            decoders.Fuse(),
+        ]
+    )
+    return tokenizer
+
+
+def _finish(tokenizer: Tokenizer) -> Tokenizer:
+    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in SPECIALS])
+    ids = {name: tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]")}
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=list(ids.items()),
+    )
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def _sample(texts: Sequence[str]) -> Sequence[str]:
+    total = sum(map(len, texts))
+    if total == 0:
+        raise DataError("tokenizer: no text to train on. Give it texts: pretrain.text=FILE.")
+    if total <= _ENOUGH:
+        return texts
+    step = -(-total // _ENOUGH)
+    _log.info("the tokenizer is trained on every %d. text of %d", step, len(texts))
+    return texts[::step]
+
+
+def _without_rare(texts: Sequence[str], vocab: int) -> list[str]:
+    """Replace the rarest characters by spaces: each would take a unit that a word could have."""
+    times = Counter("".join(texts))
+    most = vocab // 2  # characters may take half the vocabulary
+    total, seen, kept = sum(times.values()), 0, set[str]()
+    for character, count in sorted(times.items(), key=lambda item: (-item[1], item[0])):
+        if len(kept) >= most or seen >= _COVERED * total:
+            break
+        kept.add(character)
+        seen += count
+    rare = "".join(times.keys() - kept)
+    if not rare:
+        return list(texts)
+    pattern = re.compile(f"[{re.escape(rare)}]")
+    return [pattern.sub("\n", text) for text in texts]
+
+
+def _trained(texts: Sequence[str], model: Any, trainer: Any, mark: str = "▁") -> dict[str, Any]:
+    """Run a trainer on normalised texts and return the model as plain data."""
+    shell = _shell(model, mark)
+    shell.normalizer = None
+    shell.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split("\n", "removed"), shell.pre_tokenizer]
+    )
+    shell.train_from_iterator(texts, trainer)
+    trained: dict[str, Any] = json.loads(shell.to_str())["model"]
+    return trained
+
+
+def _unigram(texts: Sequence[str], room: int, with_bytes: bool) -> Any:
+    trainer = trainers.UnigramTrainer(
+        vocab_size=room + 1,
+        special_tokens=["[UNK]"],
+        unk_token="[UNK]",
+        max_piece_length=_LONGEST_PIECE,
+        shrinking_factor=0.5,
+        n_sub_iterations=1,
+        show_progress=False,
+    )
+    pieces = _trained(texts, models.Unigram(), trainer)["vocab"]
+    # The trainer adds floats in an order that changes from run to run; rounding and sorting take
+    # that out, so that the same texts give the same bytes.
+    scored = [(piece, round(score, 4)) for piece, score in pieces if piece != "[UNK]"]
+    scored.sort(key=lambda item: (-item[1], item[0]))
+    lowest = scored[-1][1] if scored else 0.0
+    # Special tokens are never looked up in text (see `encode_special_tokens`), bytes only where
+    # nothing else fits.
+    vocab = [(name, 0.0) for name in SPECIALS] + scored[:room]
+    vocab += [(byte, lowest - 10.0) for byte in _BYTES] if with_bytes else []
+    return models.Unigram(vocab, unk_id=1, byte_fallback=with_bytes)
+
+
+def _bpe(texts: Sequence[str], room: int, with_bytes: bool) -> Any:
+    trainer = trainers.BpeTrainer(
+        vocab_size=room, max_token_length=_LONGEST_PIECE, show_progress=False
+    )
+    trained = _trained(texts, models.BPE(), trainer)
+    pieces = [*SPECIALS, *sorted(trained["vocab"], key=trained["vocab"].get)]
+    vocab = {piece: id_ for id_, piece in enumerate([*pieces, *(_BYTES if with_bytes else ())])}
+    merges = [tuple(pair) for pair in trained["merges"]]
+    return models.BPE(vocab, merges, unk_token="[UNK]", byte_fallback=with_bytes)
+
+
+def _wordpiece(texts: Sequence[str], room: int, with_bytes: bool) -> Any:
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=room + (len(_BYTES) if with_bytes else 0), show_progress=False
+    )
+    trained = _trained(texts, models.WordPiece(unk_token="[UNK]"), trainer, "")["vocab"]
+    pieces = [*SPECIALS, *sorted(trained, key=trained.get)]
+    return models.WordPiece({piece: id_ for id_, piece in enumerate(pieces)}, unk_token="[UNK]")
+
+
+def _from_vocab(folder: Path) -> Tokenizer:
+    path = folder / "vocab.txt"
+    tokens = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    twice = [token for token, times in Counter(tokens).items() if times > 1]
+    if twice or "" in tokens:
+        raise CheckpointError(
+            f"{path}: {len(twice)} tokens stand twice ({', '.join(map(repr, twice[:3]))}), "
+            f"{tokens.count('')} lines are empty; every line must be one token."
+        )
+    config_path = folder / "tokenizer_config.json"
+    config = json.loads(config_path.read_text(encoding="utf-8")) if config_path.is_file() else {}
+    lowercase = bool(config.get("do_lower_case", True))
+    vocab = {token: id_ for id_, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        lowercase=lowercase,
+        strip_accents=config.get("strip_accents"),
+        handle_chinese_chars=bool(config.get("tokenize_chinese_chars", True)),
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    specials(tokenizer)  # before tokens that are missing would be added at new ids
+    return _finish(tokenizer)
