@@ -10,7 +10,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -26,6 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+# ClickException, which typer imported from click up to 0.15 and carries in itself since.
+_CLICK_ERROR = cast(type[Exception], typer.BadParameter.__mro__[2])
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
 Overrides = Annotated[
@@ -56,7 +59,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False, obj=settings) or 0
         sys.stdout.flush()
-    except typer.BadParameter.__mro__[2] as error:  # ClickException, wherever typer keeps it
+    except _CLICK_ERROR as error:
         code = _say(error, _usage(error), 2, settings)
     except TaelError as error:
         code = _say(error, str(error), error.exit_code, settings, name="")
@@ -137,7 +140,8 @@ def new(
     from tael.road.new import new as write_new
 
     if name and "=" in name:  # `tael new --from reviews.csv train.epochs=2`
-        name, settings = None, [name, *(settings or [])]
+        settings = [name, *(settings or [])]
+        name = None
     made = write_new(name, task, settings or [], source)
     show_lines(made.lines)
     show_next(f"tael check {made.path}")

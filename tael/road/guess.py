@@ -1,0 +1,108 @@
+"""Which column of an unknown file is the text, which the label, and what kind of label it is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tael.data.read import read
+from tael.data.record import AT, Record
+from tael.errors import DataError
+from tael.task.labels import Kind, number
+
+__all__ = ["Guess", "guess_columns"]
+
+_ROWS = 1000  # read for a guess
+_MOST_CLASSES = 100
+_TEXTS = ("text", "review", "comment", "content", "sentence", "body", "message", "title",
+          "文本", "内容", "评论", "评价", "正文", "句子", "标题")  # fmt: skip
+_LABELS = ("label", "labels", "sentiment", "category", "class", "target", "tag", "intent",
+           "polarity", "rating", "score", "stars", "topic",
+           "标签", "类别", "分类", "情感", "评分", "类型")  # fmt: skip
+_PAIRS = (("text", "text_pair"), ("sentence1", "sentence2"), ("text1", "text2"),
+          ("text_a", "text_b"), ("question1", "question2"), ("premise", "hypothesis"))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Columns by role, the kind of label, and the first rows, to be judged by a person."""
+
+    text: str
+    text_pair: str | None
+    label: str
+    kind: Kind
+    rows: list[Record]
+
+    def settings(self) -> list[str]:
+        """Return the guess as `key=value` settings of a recipe."""
+        pair = [f'data.columns.text_pair="{self.text_pair}"'] if self.text_pair else []
+        kind = [f"data.labels={self.kind}"] if self.kind != "single" else []
+        texts = [f'data.columns.text="{self.text}"', *pair, f'data.columns.label="{self.label}"']
+        return [*texts, *kind]
+
+
+def guess_columns(path: Path) -> Guess:
+    """Guess from names first, then from the values of the first 1,000 rows.
+
+    Raises DataError where no column looks like text or none like a label, with what to write.
+    """
+    records = list(read([path], limit=_ROWS))
+    columns = _columns(records)
+    pair = next((p for p in _PAIRS if p[0] in columns and p[1] in columns), None)
+    text = pair[0] if pair else _best(columns, _TEXTS) or _longest(columns)
+    rest = {name: values for name, values in columns.items() if name not in (pair or (text,))}
+    label = _best(rest, _LABELS) or _fewest(rest)
+    if text is None or label is None:
+        raise DataError(
+            f"{path}: cannot guess which column holds the {'label' if text else 'text'}; the file "
+            f"has {', '.join(columns) or 'no columns of text'}. Say it: `tael new NAME --task "
+            f"classify data.train={path} data.columns.text=… data.columns.label=…`."
+        )
+    return Guess(text, pair[1] if pair else None, label, _kind(columns[label]), records[:3])
+
+
+def _columns(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Return the non-empty plain values by column."""
+    columns: dict[str, list[str]] = {}
+    for record in records:
+        for name, value in record.items():
+            if name != AT and not isinstance(value, Mapping):
+                columns.setdefault(name, []).extend([_text(value)] if _text(value) else [])
+    return columns
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "|".join(map(str, value))
+    return "" if value is None else str(value).strip()
+
+
+def _best(columns: Mapping[str, list[str]], names: Sequence[str]) -> str | None:
+    """Return the column with the earliest of `names`: the same word, or as one of its words."""
+    for name in names:
+        for column in columns:
+            words = column.casefold().replace("-", "_").replace(" ", "_").split("_")
+            if name == column.casefold() or name in words:
+                return column
+    return None
+
+
+def _longest(columns: Mapping[str, list[str]]) -> str | None:
+    mean = {name: sum(map(len, v)) / len(v) for name, v in columns.items() if v}
+    return max(mean, key=mean.__getitem__, default=None)
+
+
+def _fewest(columns: Mapping[str, list[str]]) -> str | None:
+    classes = {name: len(set(values)) for name, values in columns.items()}
+    fit = {n: c for n, c in classes.items() if 2 <= c <= min(_MOST_CLASSES, len(columns[n]) / 2)}
+    return min(fit, key=fit.__getitem__, default=None)
+
+
+def _kind(values: Sequence[str]) -> Kind:
+    distinct = set(values)
+    if all(number(value) is not None for value in distinct):
+        whole = all(float(value).is_integer() for value in distinct)
+        return "single" if whole and len(distinct) <= 20 else "regression"
+    if sum("|" in value for value in values) * 20 > len(values):
+        return "multi"
+    return "single"

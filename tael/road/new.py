@@ -1,0 +1,71 @@
+"""The verb `new`: a commented recipe, from settings alone or from a look at a data file."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tael.errors import UsageError
+from tael.files import write_text
+from tael.recipe.load import near
+from tael.recipe.new import new_recipe
+from tael.road.guess import Guess, guess_columns
+
+__all__ = ["New", "new"]
+
+
+@dataclass(frozen=True)
+class New:
+    """The recipe that was written, and what to tell about it."""
+
+    path: Path
+    lines: list[str]
+
+
+def new(
+    name: str | None, task: str | None, settings: Sequence[str] = (), source: Path | None = None
+) -> New:
+    """Write NAME.yaml into the working folder; with `source`, columns and task are guessed.
+
+    Raises UsageError where the name or the task is missing or the file exists already.
+    """
+    guess = guess_columns(source) if source else None
+    if source is not None and guess is not None:
+        name = name or re.sub(r"[^\w-]+", "_", source.name.split(".")[0]) or "recipe"
+        settings = [f'data.train="{source}"', *guess.settings(), *settings]
+        task = task or "classify"
+    if name is None or task is None:
+        raise UsageError(
+            "a new recipe needs a name and a task: `tael new NAME --task classify`, "
+            "or a data file to guess from: `tael new --from FILE`"
+        )
+    _check_task(task)
+    path = Path(f"{name}.yaml")
+    text = new_recipe(name, task, settings)
+    if path.exists():
+        raise UsageError(f"{path} exists: choose another name, or remove it first")
+    write_text(path, text)
+    return New(path, [*(_told(guess) if guess else []), f"wrote {path}"])
+
+
+def _check_task(task: str) -> None:
+    from tael.task.base import TASKS
+
+    if task not in TASKS:
+        raise UsageError(f"unknown task {task!r}{near(task, list(TASKS))}")
+
+
+def _told(guess: Guess) -> list[str]:
+    kind = {
+        "single": "one label a text",
+        "multi": "several labels a text",
+        "regression": "a number",
+    }
+    pair = f" and {guess.text_pair!r}" if guess.text_pair else ""
+    lines = [f"text in {guess.text!r}{pair}, label in {guess.label!r}: {kind[guess.kind]}"]
+    for row in guess.rows:
+        text = " ".join(str(row.get(guess.text, "")).split())
+        lines.append(
+            f"  {row.get(guess.label, '')}  {text if len(text) <= 70 else text[:69] + '…'}"
+        )
+    return lines
