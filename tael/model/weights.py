@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from tael.data.tokenizer import save_tokenizer
 from tael.errors import CheckpointError, UsageError
 from tael.files import atomic_file, write_text
 from tael.model.config import ModelConfig
@@ -88,9 +90,10 @@ def open_folder(
 ) -> tuple[Network, Report]:
     """Open a folder as a float32 network, in evaluation mode.
 
-    `auto` takes the head that the file has, whole, and never makes one up: the way to open a model
-    that is to answer. `classify` (with `classes`) and `mlm` are for training: what the file lacks
-    of the head, or has for another number of classes, is new, drawn from `seed` and reported.
+    `auto`, and `classify` without `classes`, take the head that the file has, whole, and never make
+    one up: the way to open a model that is to answer. `mlm`, and `classify` with `classes`, are for
+    training: what the file lacks of the head, or has for another number of classes, is new, drawn
+    from `seed` and reported.
     `dropout` replaces both of the file's; raises CheckpointError for whatever cannot be used.
     """
     raw = read_config(folder)
@@ -100,16 +103,15 @@ def open_folder(
     config = replace(config, droppath=droppath)
     sources = _sources(folder)
     kind = _kind(raw, sources) if head == "auto" else head
-    if classes is None and "classifier.weight" in sources:
-        classes = sources["classifier.weight"].entry.shape[0]
+    may_lack = head == "mlm" or (head == "classify" and classes is not None)
     if kind == "classify" and classes is None:
-        raise UsageError(f"{folder}: say for how many classes the new head is")
+        classes = _classes(folder, sources)
     with torch.device("meta"):  # shapes only: the file's own memory becomes the weights
         network = Network(config, _make_head(kind, config, classes or 0))
     shapes = {name: tuple(p.shape) for name, p in network.named_parameters()}
     wanted = _wanted(config, kind, list(shapes))
-    lacking = _compare(folder, shapes, wanted, sources, may_lack=head != "auto")
-    state = {name: _read(sources, wanted[name]) for name in shapes if name not in lacking}
+    lacking = _compare(folder, shapes, wanted, sources, may_lack=may_lack)
+    state = _read(sources, {name: wanted[name] for name in shapes if name not in lacking})
     fresh = _fresh(kind, config, classes or 0, seed)
     network.load_state_dict(state | {name: fresh[name] for name in lacking}, assign=True)
     used = {their for name in state for their in wanted[name]}
@@ -209,6 +211,16 @@ def _kind(raw: dict[str, Any], sources: dict[str, _Source]) -> HeadKind:
     return "pool" if "pooler.dense.weight" in sources else "none"
 
 
+def _classes(folder: Path, sources: dict[str, _Source]) -> int:
+    source = sources.get("classifier.weight")
+    if source is None or len(source.entry.shape) != 2:
+        raise CheckpointError(
+            f"{folder}: has no classifier, so it cannot answer; train it on labelled records first "
+            f"(model.from={folder})"
+        )
+    return source.entry.shape[0]
+
+
 def _make_head(kind: HeadKind, config: ModelConfig, classes: int) -> Head | None:
     if kind == "classify":
         return ClassifyHead(config, classes)
@@ -256,14 +268,17 @@ def _compare(
     return lacking
 
 
-def _read(sources: dict[str, _Source], names: list[str]) -> Tensor:
-    """Return the stacked tensors in float32; one that is alone stays mapped to its file."""
-    parts = []
-    for name in names:
-        source = sources[name]
-        with safe_open(source.path, framework="pt") as file:
-            parts.append(file.get_tensor(source.name).float())
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _read(sources: dict[str, _Source], wanted: dict[str, list[str]]) -> dict[str, Tensor]:
+    """Return the stacked tensors in float32; those that stand alone stay mapped to their file."""
+    with ExitStack() as stack:
+        paths = {source.path for source in sources.values()}
+        files = {p: stack.enter_context(safe_open(p, framework="pt")) for p in paths}
+        state = {}
+        for name, theirs in wanted.items():
+            found = [sources[their] for their in theirs]
+            parts = [files[source.path].get_tensor(source.name).float() for source in found]
+            state[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return state
 
 
 def _fresh(kind: HeadKind, config: ModelConfig, classes: int, seed: int) -> dict[str, Tensor]:
@@ -331,8 +346,6 @@ def save_folder(
         save_file(parts, draft, metadata={"format": "pt"})
     write_text(folder / "config.json", json.dumps(raw, indent=2, ensure_ascii=False) + "\n")
     if tokenizer is not None:
-        from tael.data.tokenizer import save_tokenizer
-
         save_tokenizer(tokenizer, folder, network.config.max_positions)
 
 

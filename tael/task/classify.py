@@ -1,0 +1,351 @@
+"""Classification of texts or pairs of texts: one label, several, or a number (regression).
+
+Letters: B rows · T positions · N records · C classes.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, create_model
+from tokenizers import Tokenizer
+
+from tael.data.record import Record, place
+from tael.data.tokenizer import specials
+from tael.errors import CheckpointError, DataError, RecipeError
+from tael.recipe.schema import Recipe
+from tael.task.base import Answer, Example
+from tael.task.labels import Kind, check_unseen, find_labels, number, parts
+from tael.task.metrics import measure
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tael.model.batch import Batch
+    from tael.model.config import ModelConfig
+    from tael.model.head import ClassifyHead
+    from tael.model.network import Network
+
+__all__ = ["Classify"]
+
+_METRICS: dict[Kind, str] = {"single": "accuracy", "multi": "f1", "regression": "r2"}
+_PROBLEMS: dict[Kind, str] = {
+    "single": "single_label_classification",
+    "multi": "multi_label_classification",
+    "regression": "regression",
+}
+
+
+class Classify:
+    """Texts to labels.
+
+    `labels` fixes the order of the classes; regression has none. `label_smoothing` and
+    `class_weights` (one a label) matter for the loss only. `center` and `scale` are the mean and
+    the deviation of a regression's targets in train: the network learns (target - center) / scale,
+    its head turns that back, so logits are in the user's unit everywhere.
+    """
+
+    name = "classify"
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        labels: Sequence[str],
+        kind: Kind,
+        max_tokens: int,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
+        center: float = 0.0,
+        scale: float = 1.0,
+    ) -> None:
+        self.tokenizer, self.labels, self.kind = tokenizer, list(labels), kind
+        self.max_tokens = max_tokens
+        self.label_smoothing, self.class_weights = label_smoothing, class_weights
+        self.center, self.scale = center, scale
+        self.metric = _METRICS[kind]
+        self.problem_type = _PROBLEMS[kind]  # transformers' word for `kind`
+        self._specials = specials(tokenizer)
+        self._index = {label: index for index, label in enumerate(self.labels)}
+
+    @classmethod
+    def from_records(
+        cls,
+        records: Sequence[Record],
+        recipe: Recipe,
+        tokenizer: Tokenizer,
+        others: Mapping[str, Sequence[Record]] | None = None,
+    ) -> "Classify":
+        """Find the labels in the training records; those of `others` (by split) must be among them.
+
+        Raises DataError for labels that are missing, `nan`, `inf`, the only one, or unseen.
+        """
+        kind = recipe.data.labels
+        labels = find_labels(records, kind)
+        for split, rows in (others or {}).items():
+            check_unseen(rows, labels, split, kind)
+        center, scale = _moments(records) if kind == "regression" else (0.0, 1.0)
+        return cls(
+            tokenizer,
+            labels,
+            kind,
+            recipe.data.max_tokens,
+            label_smoothing=recipe.train.label_smoothing,
+            class_weights=_weights(records, labels, recipe),
+            center=center,
+            scale=scale,
+        )
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any], tokenizer: Tokenizer) -> "Classify":
+        """Build the task that `to_json` described; CheckpointError where that is no such task."""
+        try:
+            labels, kind, max_tokens = raw["labels"], raw["kind"], raw["max_tokens"]
+        except KeyError as error:
+            raise CheckpointError(f"task.json: no {error}, so it is not a classify task") from error
+        if kind not in _METRICS or not isinstance(max_tokens, int) or max_tokens < 4:
+            raise CheckpointError(
+                f"task.json: kind {kind!r}, max_tokens {max_tokens!r}: not a task"
+            )
+        return cls(tokenizer, [str(label) for label in labels], kind, max_tokens)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` needs to answer in the same way."""
+        return {"labels": self.labels, "kind": self.kind, "max_tokens": self.max_tokens}
+
+    @property
+    def classes(self) -> int:
+        """Width of the logits."""
+        return 1 if self.kind == "regression" else len(self.labels)
+
+    # Records to batches
+
+    def encode(self, record: Record) -> Example:
+        """Return one record as ids; DataError for a label that the task does not have."""
+        return self.encode_many([record])[0]
+
+    def encode_many(self, records: Sequence[Record]) -> list[Example]:
+        """Return `[CLS] text [SEP]`, or `[CLS] text [SEP] text_pair [SEP]`, of each record.
+
+        Longer ones are cut to `max_tokens`, of a pair the longer text first; the loss is counted.
+        """
+        first = self._ids([str(record["text"]) for record in records])
+        pairs = [i for i, record in enumerate(records) if record.get("text_pair") is not None]
+        second = dict(
+            zip(pairs, self._ids([str(records[i]["text_pair"]) for i in pairs]), strict=True)
+        )
+        return [self._example(record, first[i], second.get(i)) for i, record in enumerate(records)]
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        encoded = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encoded]
+
+    def _example(self, record: Record, a: list[int], b: list[int] | None) -> Example:
+        cls, sep = self._specials.cls, self._specials.sep
+        room = self.max_tokens - 2
+        if b is None:
+            ids = [cls, *a[:room], sep]
+            types, whole = [0] * len(ids), len(a) + 2
+        else:
+            keep_a, keep_b = _share(len(a), len(b), room - 1)
+            ids = [cls, *a[:keep_a], sep, *b[:keep_b], sep]
+            types, whole = [0] * (keep_a + 2) + [1] * (keep_b + 1), len(a) + len(b) + 3
+        return Example(ids, types, self._target(record), whole - len(ids))
+
+    def _target(self, record: Record) -> int | list[float] | float | None:
+        label = record.get("label")
+        if label is None:
+            return None
+        if self.kind == "regression":
+            return number(str(label))
+        found = parts(str(label).strip(), self.kind)
+        unknown = [part for part in found if part not in self._index]
+        if unknown and unknown != [""]:
+            raise DataError(
+                f"{place(record)}: label {unknown[0]!r} is not one that the model knows: "
+                f"{', '.join(self.labels[:20])}"
+            )
+        if self.kind == "multi":
+            return [float(label in found) for label in self.labels]
+        return None if unknown else self._index[found[0]]
+
+    def collate(self, examples: Sequence[Example]) -> "Batch":
+        """Pad examples to one batch; its targets are None unless every example has one."""
+        import torch
+
+        from tael.model.batch import Batch
+
+        lengths = [len(example) for example in examples]
+        shape = (len(examples), max(lengths))
+        ids_BT = np.full(shape, self._specials.pad, dtype=np.int64)
+        types_BT = np.zeros(shape, dtype=np.int64)
+        for b, example in enumerate(examples):
+            ids_BT[b, : len(example)] = example.ids
+            types_BT[b, : len(example)] = example.types
+        documents_BT = np.arange(shape[1]) < np.array(lengths)[:, None]
+        targets = None
+        if all(example.target is not None for example in examples):
+            dtype = torch.int64 if self.kind == "single" else torch.float32
+            targets = torch.tensor([example.target for example in examples], dtype=dtype)
+        return Batch(
+            torch.from_numpy(ids_BT),
+            torch.from_numpy(documents_BT.astype(np.int32)),
+            torch.from_numpy(types_BT) if types_BT.any() else None,
+            targets=targets,
+            size=len(examples),
+            tokens=sum(lengths),
+            layout="full" if min(lengths) == shape[1] else "padded",
+        )
+
+    # Batches to loss
+
+    def head(self, config: "ModelConfig") -> "ClassifyHead":
+        """Build the head; RecipeError where texts may be longer than the model has positions."""
+        from tael.model.head import ClassifyHead
+
+        if self.max_tokens > config.max_positions:
+            raise RecipeError(
+                [
+                    f"data.max_tokens: {self.max_tokens} is above the model's "
+                    f"{config.max_positions} positions; set data.max_tokens={config.max_positions}"
+                ]
+            )
+        return ClassifyHead(config, self.classes, scale=self.scale, center=self.center)
+
+    def logits(self, network: "Network", batch: "Batch") -> "Tensor":
+        """Return (B, C)."""
+        return network.logits(batch)
+
+    def loss(self, logits: "Tensor", batch: "Batch") -> "Tensor":
+        """Return the summed cross-entropy (single, multi) or squared error in deviations."""
+        import torch.nn.functional as F
+
+        logits_BC, targets = logits.float(), batch.targets
+        assert targets is not None, "a batch without labels has no loss"
+        weight_C = self._weight_C(logits_BC)
+        if self.kind == "single":
+            return F.cross_entropy(
+                logits_BC,
+                targets,
+                weight=weight_C,
+                reduction="sum",
+                label_smoothing=self.label_smoothing,
+            )
+        if self.kind == "multi":
+            soft_BC = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+            return F.binary_cross_entropy_with_logits(
+                logits_BC, soft_BC, weight=weight_C, reduction="sum"
+            )
+        error_B = (logits_BC.squeeze(-1) - targets) / self.scale
+        return error_B.square().sum()
+
+    def supervised(self, batch: "Batch") -> float:
+        """Return the number (or the weight) of the texts; for multi, of texts times labels."""
+        targets = batch.targets
+        if targets is None:
+            return 0.0
+        weight_C = self.class_weights
+        if weight_C is None or self.kind == "regression":
+            return float(targets.numel())
+        if self.kind == "multi":
+            return len(targets) * float(sum(weight_C))
+        return float(sum(weight_C[target] for target in targets.tolist()))
+
+    def _weight_C(self, logits_BC: "Tensor") -> "Tensor | None":
+        return None if self.class_weights is None else logits_BC.new_tensor(self.class_weights)
+
+    # Logits to answers
+
+    def decode(self, logits: NDArray[np.float32]) -> list[Answer]:
+        """Return an answer for each row of (N, C); CheckpointError where a logit is NaN."""
+        logits_NC = np.asarray(logits, dtype=np.float64)
+        if not np.isfinite(logits_NC).all():
+            raise CheckpointError(
+                "the model answers NaN or infinity: its weights are damaged or training went "
+                "astray; train again, with a lower train.rate if it diverged"
+            )
+        if self.kind == "regression":
+            return [{"value": float(value)} for value in logits_NC[:, 0]]
+        scores_NC = _softmax(logits_NC) if self.kind == "single" else _sigmoid(logits_NC)
+        answers: list[Answer] = []
+        for row, best in zip(scores_NC.tolist(), logits_NC.argmax(1).tolist(), strict=True):
+            scores = dict(zip(self.labels, row, strict=True))
+            if self.kind == "single":
+                answers.append({"label": self.labels[best], "score": row[best], "scores": scores})
+            else:
+                chosen = [label for label, score in scores.items() if score >= 0.5]
+                answers.append({"labels": chosen, "scores": scores})
+        return answers
+
+    def references(self, records: Sequence[Record]) -> list[Any]:
+        """Return the true label, list of labels, or number of each record."""
+        labels = [str(record["label"]).strip() for record in records]
+        if self.kind == "multi":
+            return [parts(label, self.kind) for label in labels]
+        return [float(label) for label in labels] if self.kind == "regression" else labels
+
+    def metrics(self, answers: Sequence[Answer], references: Sequence[Any]) -> dict[str, float]:
+        """Return every metric of this kind; `task/metrics.py` says which."""
+        return measure(self.kind, answers, references, self.labels)
+
+    def request_model(self) -> type[BaseModel]:
+        """Return what one record of a request looks like."""
+        return create_model(
+            "ClassifyRecord",
+            text=(str, Field(description="The text to classify.")),
+            text_pair=(str | None, Field(None, description="A second text, for tasks on pairs.")),
+        )
+
+    def response_model(self) -> type[BaseModel]:
+        """Return what one answer looks like."""
+        scores = (dict[str, float], Field(description="Probability of each label."))
+        if self.kind == "regression":
+            return create_model("Value", value=(float, Field(description="The predicted number.")))
+        if self.kind == "multi":
+            labels = (list[str], Field(description="Labels with a probability of 0.5 or more."))
+            return create_model("Labels", labels=labels, scores=scores)
+        label = (str, Field(description="The most probable label."))
+        score = (float, Field(description="Its probability."))
+        return create_model("Label", label=label, score=score, scores=scores)
+
+
+def _share(a: int, b: int, room: int) -> tuple[int, int]:
+    """Return how much of two lengths fits `room`, taken from the longer first."""
+    keep_a = min(a, max(room - b, (room + 1) // 2))
+    return keep_a, min(b, room - keep_a)
+
+
+def _moments(records: Sequence[Record]) -> tuple[float, float]:
+    """Return mean and deviation of the numbers in `label`; a deviation of 0 counts as 1."""
+    values_N = np.array([float(record["label"]) for record in records])
+    return float(values_N.mean()), float(values_N.std()) or 1.0
+
+
+def _weights(
+    records: Sequence[Record], labels: Sequence[str], recipe: Recipe
+) -> list[float] | None:
+    """Return one weight a label; RecipeError for a weight of a label that is not there."""
+    wanted, kind = recipe.train.class_weights, recipe.data.labels
+    if wanted == "none" or not labels:
+        return None
+    if isinstance(wanted, dict):
+        unknown = [label for label in wanted if label not in labels]
+        if unknown:
+            known = ", ".join(labels[:20])
+            raise RecipeError([f"train.class_weights: no label {unknown[0]!r}; there are {known}"])
+        return [float(wanted.get(label, 1.0)) for label in labels]
+    counts = Counter(part for r in records for part in parts(str(r["label"]).strip(), kind))
+    return [sum(counts.values()) / (len(labels) * counts[label]) for label in labels]
+
+
+def _softmax(logits_NC: NDArray[np.float64]) -> NDArray[np.float64]:
+    exp_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
+    scores_NC: NDArray[np.float64] = exp_NC / exp_NC.sum(axis=1, keepdims=True)
+    return scores_NC
+
+
+def _sigmoid(logits_NC: NDArray[np.float64]) -> NDArray[np.float64]:
+    # By tanh: exp of a large logit would overflow.
+    return np.asarray(0.5 * (1 + np.tanh(logits_NC / 2)))
