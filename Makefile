@@ -62,7 +62,7 @@ wheel: $(VENV)/.test ## build dist/tael-*.whl
 	@ls dist/*.whl
 
 docs: $(VENV)/.test ## make the generated pages of docs/ anew
-	@$(BIN)/python -m tael.recipe.fields docs
+	@$(BIN)/python -m tael.cli.reference docs
 
 clean: ## remove everything that was made, .venv included
 	@rm -rf $(VENV) build dist runs demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -36,7 +36,9 @@ Overrides = Annotated[
     typer.Argument(metavar="KEY=VALUE", help="Laid over the recipe: train.rate=3e-4."),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: runs/NAME.")]
-Out = Annotated[Path | None, typer.Option(help="The run's folder; default: runs/NAME.")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="The run's folder; default: runs/NAME.")
+]
 Variant = Annotated[
     str | None, typer.Option(metavar="ID", help="Take this variant, not the chosen one.")
 ]
@@ -255,7 +257,7 @@ def price(run: RunFolder, as_json: Json = False) -> None:
 
     frontier = price_run(run, progress=not as_json)
     if as_json:
-        show_json(frontier.to_json())
+        show_json(frontier.model_dump(mode="json"))
         return
     from tael.cli.show import show_frontier
 
@@ -266,25 +268,30 @@ def price(run: RunFolder, as_json: Json = False) -> None:
 @app.command()
 def serve(
     run: RunFolder,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = (
-        8000
-    ),
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="TCP port; 0 takes a free one.")
+    ] = (8000),
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on.")
+    ] = "127.0.0.1",
     db: Annotated[
         str | None, typer.Option(metavar="URL", help="Ledger; default: serve/ledger.db in RUN.")
     ] = None,
     variant: Variant = None,
+    new_key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Make one more API key of this name.")
+    ] = None,
 ) -> None:
     """Answer over HTTP. Prints its address when it is ready."""
     from tael.serve.service import serve as serve_run
 
-    serve_run(run, port=port, db=db, host=host, variant=variant)
+    serve_run(run, port=port, db=db, host=host, variant=variant, new_key=new_key)
 
 
 @app.command()
 def bill(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="The served run's folder; or --db.")
+        Path | None, typer.Argument(metavar="RUN", help="The served run's folder; or --db.")
     ] = None,
     db: Annotated[str | None, typer.Option(metavar="URL", help="The ledger that was served.")] = (
         None

@@ -77,7 +77,7 @@ def show_counts(target: Path, counts: Mapping[str, int]) -> None:
 
 def show_frontier(frontier: Any) -> None:
     """Print every priced variant, the chosen one marked, and the sentence that sums it up."""
-    told = frontier.to_json()
+    told = frontier.model_dump(mode="json")
     rows = [
         [
             f"{'→' if row['id'] == told['chosen'] else ' '} {row['id']}",

@@ -15,7 +15,6 @@ from typing import Any
 from tael.data.prepare import prepare
 from tael.data.record import Record, place
 from tael.errors import CheckpointError, DataError, UsageError
-from tael.machine.money import show
 from tael.machine.probe import cores, remembered
 from tael.machine.tariff import training_cost
 from tael.recipe.load import near
@@ -83,10 +82,10 @@ class Checked:
     def _estimate(self) -> str:
         guess = self.estimate
         how = "measured" if guess.measured else "assumed"
-        money = show(round(guess.cost * 1_000_000), self.currency)
+        about = "at least" if self.limit else "about"
         return (
-            f"estimate: {'at least ' if self.limit else 'about '}{_duration(guess.seconds)} of "
-            f"training, {money} ({guess.parameters / 1e6:.1f} M parameters, "
+            f"estimate: {about} {_duration(guess.seconds)} of training, "
+            f"{guess.cost:.2g} {self.currency} ({guess.parameters / 1e6:.1f} M parameters, "
             f"{guess.tokens / 1e6:.1f} M tokens, {guess.gflops:.0f} GFLOP/s {how}); "
             f"variants and prices come on top"
         )
