@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from tael.data.pack import micro
 from tael.data.record import Record
 from tael.model.batch import Batch
+from tael.model.network import Network
 from tael.task.base import Example, Task
 from tael.train.loop import Learner, Verdict
 from tael.train.optim import Dtype, precision
@@ -31,17 +31,18 @@ class Sample:
         self.split, self.records, self.examples = split, records, examples
 
 
-def sample(split: str, whole: Sample, rows: int, seed: int) -> Sample:
+def sample(whole: Sample, rows: int, seed: int) -> Sample:
     """Return `rows` records of `whole`, always the same ones for a seed; all where they are few."""
     if rows >= len(whole.records):
         return whole
     generator = np.random.default_rng(seed)
     chosen = sorted(generator.choice(len(whole.records), rows, replace=False).tolist())
-    return Sample(split, [whole.records[i] for i in chosen], [whole.examples[i] for i in chosen])
+    records, examples = whole.records, whole.examples
+    return Sample(whole.split, [records[i] for i in chosen], [examples[i] for i in chosen])
 
 
 @torch.inference_mode()
-def verdict(network: nn.Module, task: Task, on: Sample, dtype: Dtype) -> Verdict:
+def verdict(network: Network, task: Task, on: Sample, dtype: Dtype) -> Verdict:
     """Score `network` on the records of `on`, without dropout, in the arithmetic of training."""
     network.eval()
     lengths = np.array([len(example) for example in on.examples], dtype=np.int64)
@@ -65,7 +66,7 @@ def verdict(network: nn.Module, task: Task, on: Sample, dtype: Dtype) -> Verdict
 
 @torch.inference_mode()
 def masked_loss(
-    network: nn.Module, learner: Learner, batches: Sequence[Batch], dtype: Dtype
+    network: Network, learner: Learner, batches: Sequence[Batch], dtype: Dtype
 ) -> list[Verdict]:
     """Return the masked-LM loss on held-out rows, or nothing where there are none."""
     network.eval()

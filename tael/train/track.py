@@ -86,6 +86,7 @@ class Track:
     def cost(self, **amounts: int | float) -> None:
         """Note counts of the run (tokens, steps) for costs.json."""
         self._costs.update(amounts)
+        self._save_costs()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -1,0 +1,161 @@
+"""The second stage: learn the task from labelled records; keep the weights that dev likes best."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from tael.data.record import Record
+from tael.files import atomic_folder
+from tael.model.config import ModelConfig
+from tael.model.head import ClassifyHead
+from tael.model.network import Network, build, initialise
+from tael.model.weights import open_folder, save_folder
+from tael.task.base import Task, save_task
+from tael.task.classify import Classify
+from tael.train.batches import Labelled
+from tael.train.judge import Sample, sample, verdict
+from tael.train.loop import Course, Outcome, fit
+from tael.train.seeds import HEAD, RECORDS, mix
+from tael.train.sitting import Sitting, owned
+
+__all__ = ["fine_tune", "watched_rows"]
+
+_DEV_ROWS = 2000  # of dev, scored while training; the final score is over all of it
+_TRAIN_ROWS = 2000  # of train, scored at the end; fewer while training
+_LEAST = 200  # rows of train that are always watched
+_SHARE = 0.15  # of the arithmetic of training that scoring may add
+
+
+def fine_tune(
+    run: Sitting,
+    records: Mapping[str, list[Record]],
+    task: Classify,
+    tokenizer: Tokenizer,
+    start: Path | ModelConfig,
+) -> None:
+    """Write `model/`: `start` with a head for `task`, trained on `records["train"]`."""
+    # Nothing is chosen by looking at test: it is not even encoded here.
+    wholes = {s: Sample(s, records[s], task.encode_many(records[s])) for s in ("dev", "train")}
+    _say_what_is_cut(run, wholes)
+    stage, network = run.recipe.train, _network(run, task, start)
+    seed = mix(run.recipe.seed, RECORDS)
+    batches = Labelled(task, records["train"], wholes["train"].examples, stage, seed)
+    course = Course(
+        name="train",
+        stage=stage,
+        steps=stage.steps or math.ceil((stage.epochs or 3) * batches.steps_per_epoch),
+        seed=seed,
+        dtype=run.lock.dtype["train"],
+        evaluations=stage.evaluations,
+        keep_best=bool(records["dev"]),
+    )
+    watched = _watched(course, wholes)
+    with run.track.phase("train"):
+        outcome = fit(
+            network,
+            task,
+            batches,
+            course,
+            root=run.checkpoints("train"),
+            track=run.track,
+            stop=run.stop,
+            evaluate=lambda: [verdict(network, task, on, course.dtype) for on in watched],
+        )
+    with run.track.phase("score"):
+        _score(run, network, task, wholes, outcome, course)
+    run.track.cost(train_tokens=outcome.tokens, train_steps=outcome.steps)
+    _save(run, network, task, tokenizer)
+
+
+def watched_rows(seen: int, evaluations: int, dev: int, train: int) -> tuple[int, int]:
+    """Return how many rows of dev and of train are scored at each of the evaluations.
+
+    `seen` rows are learned from in the whole run. A forward pass costs a third of a step, and all
+    scores together may add about `_SHARE` to the run; dev comes first.
+    """
+    dev = min(dev, _DEV_ROWS)
+    budget = round(_SHARE * 3 * seen / evaluations) - dev
+    return dev, min(train, _TRAIN_ROWS, max(_LEAST, budget))
+
+
+def _watched(course: Course, wholes: Mapping[str, Sample]) -> list[Sample]:
+    rows = watched_rows(
+        course.steps * course.stage.batch,
+        course.evaluations,
+        len(wholes["dev"].records),
+        len(wholes["train"].records),
+    )
+    return [
+        sample(wholes[split], count, course.seed)
+        for split, count in zip(("dev", "train"), rows, strict=True)
+        if count
+    ]
+
+
+def _score(
+    run: Sitting,
+    network: Network,
+    task: Task,
+    wholes: Mapping[str, Sample],
+    outcome: Outcome,
+    course: Course,
+) -> None:
+    """Score the final weights on all of dev and on a larger sample of train."""
+    run.track.rewind("final", 0)
+    last = [wholes["dev"], sample(wholes["train"], _TRAIN_ROWS, course.seed)]
+    for on in last:
+        if not on.records:
+            continue
+        v = verdict(network, task, on, course.dtype)
+        run.track.evaluation(
+            "final", outcome.best_step, v.split, metrics=v.metrics, loss=v.loss, rows=v.rows
+        )
+    run.track.sync()
+
+
+def _save(run: Sitting, network: Network, task: Classify, tokenizer: Tokenizer) -> None:
+    with atomic_folder(run.folder / "model") as draft:
+        save_folder(
+            draft,
+            network,
+            labels=task.labels or None,
+            problem_type=task.problem_type,
+            tokenizer=tokenizer,
+        )
+        save_task(task, draft)
+
+
+def _network(run: Sitting, task: Classify, start: Path | ModelConfig) -> Network:
+    seed = mix(run.recipe.seed, HEAD)
+    if isinstance(start, ModelConfig):
+        return build(start, task.head(start), seed)
+    model = run.recipe.model
+    network, _ = open_folder(
+        start,
+        head="mlm" if start == run.folder / "pretrain" else "classify",
+        classes=task.classes,
+        dropout=model.dropout,
+        droppath=model.droppath,
+        seed=seed,
+    )
+    head = task.head(network.config)  # it knows more than its sizes: the unit of a regression
+    if isinstance(network.head, ClassifyHead):
+        head.load_state_dict(network.head.state_dict())
+    else:
+        initialise(head, seed)
+    network.head = head
+    owned(network)
+    return network
+
+
+def _say_what_is_cut(run: Sitting, wholes: Mapping[str, Sample]) -> None:
+    for whole in wholes.values():
+        cut = [example.cut for example in whole.examples if example.cut]
+        if cut:
+            run.track.progress.say(
+                f"{whole.split}: {len(cut):,} of {len(whole.examples):,} texts are longer than "
+                f"data.max_tokens={run.recipe.data.max_tokens}; {sum(cut):,} tokens are not seen"
+            )
+            run.track.cost(**{f"{whole.split}_tokens_cut": sum(cut)})

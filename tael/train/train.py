@@ -1,0 +1,125 @@
+"""From a recipe to a finished run: data, tokenizer, pretraining, fine-tuning, model.
+
+Every stage is skipped where its output is complete, so the same command goes on wherever the one
+before it was stopped, by whatever.
+
+    runs/<name>/
+        recipe.yaml  recipe.lock.yaml
+        data/         {train,dev,test}.jsonl  splits.json  report.html  shards/
+        tokenizer/    only where the recipe trains one
+        pretrain/     the pretrained encoder, in Hugging Face layout: a start for other runs
+        checkpoints/  until training is finished
+        model/        the trained model, in Hugging Face layout, with task.json
+        metrics.jsonl  tensorboard/  costs.json
+"""
+
+import shutil
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from tael.data.record import Record
+from tael.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from tael.errors import RecipeError
+from tael.files import atomic_folder
+from tael.model.config import ModelConfig
+from tael.model.weights import read_config, resolve
+from tael.recipe.schema import Recipe
+from tael.task.base import find
+from tael.train import guard
+from tael.train.finetune import fine_tune
+from tael.train.lock import check_same, open_lock
+from tael.train.pretrain import pretrain
+from tael.train.progress import make_progress
+from tael.train.run import is_finished
+from tael.train.sitting import Sitting, threads
+from tael.train.splits import open_splits, training_texts
+from tael.train.track import Track
+
+__all__ = ["train"]
+
+
+def train(recipe: Recipe, out: Path | None = None, *, progress: bool = True) -> Path:
+    """Train the model of `recipe` and return its run directory, `runs/<name>` by default.
+
+    A finished run of the same recipe is returned untouched, an unfinished one goes on to the same
+    bits as if it had never stopped. Raises RunError where the folder holds another recipe's run or
+    another process works in it, where the user stops it, a loss is not a number, or the disk is
+    full; DataError, RecipeError and CheckpointError for what they are about.
+    """
+    folder = out or Path("runs") / recipe.name
+    if is_finished(folder):
+        check_same(folder, recipe)
+        return folder
+    with guard.writable(folder), guard.locked(folder), guard.catch_signals(folder) as stop:
+        lock = open_lock(folder, recipe)
+        shown = make_progress(progress, recipe.machine.currency)
+        track = Track(folder, float(recipe.machine.price_per_hour), shown)
+        try:
+            with threads(lock.threads):
+                _work(Sitting(folder, recipe, lock, track, stop))
+        finally:
+            track.close()
+    return folder
+
+
+def _work(run: Sitting) -> None:
+    with run.track.phase("data"):
+        records = open_splits(run.folder, run.recipe)
+    with run.track.phase("tokenizer"):
+        tokenizer = _tokenizer(run, records["train"])
+    others = {split: rows for split, rows in records.items() if split != "train"}
+    task = find(run.recipe.task).from_records(records["train"], run.recipe, tokenizer, others)
+    if not (run.folder / "model").exists():
+        start = _start(run, tokenizer)
+        if run.recipe.pretrain.steps:
+            if not (run.folder / "pretrain").exists():
+                with run.track.phase("pretrain"):
+                    pretrain(run, start, training_texts(run.recipe, records["train"]), tokenizer)
+            start = run.folder / "pretrain"
+        fine_tune(run, records, task, tokenizer, start)
+    shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)  # last: now it is finished
+
+
+def _tokenizer(run: Sitting, train: list[Record]) -> Tokenizer:
+    source = run.recipe.model.from_
+    if source is not None:
+        _check_positions(run.recipe, resolve(source))
+        return load_tokenizer(resolve(source))
+    folder = run.folder / "tokenizer"
+    if not folder.exists():
+        run.track.progress.say("tokenizer: learning the units")
+        texts = training_texts(run.recipe, train)
+        tokenizer = train_tokenizer(texts, run.recipe.tokenizer)
+        with atomic_folder(folder) as draft:
+            save_tokenizer(tokenizer, draft, run.recipe.data.max_tokens)
+    return load_tokenizer(folder)  # also when just made: what is read back is what is served
+
+
+def _check_positions(recipe: Recipe, folder: Path) -> None:
+    positions = read_config(folder).get("max_position_embeddings")
+    if isinstance(positions, int) and recipe.data.max_tokens > positions:
+        raise RecipeError(
+            [
+                f"data.max_tokens: {recipe.data.max_tokens} is more than the {positions} positions "
+                f"of model.from ({folder}); set data.max_tokens to at most {positions}"
+            ]
+        )
+
+
+def _start(run: Sitting, tokenizer: Tokenizer) -> Path | ModelConfig:
+    """Return what the first stage starts from: a folder with weights, or sizes for new ones."""
+    model = run.recipe.model
+    if model.from_ is not None:
+        return resolve(model.from_)
+    return ModelConfig(
+        vocab=tokenizer.get_vocab_size(),
+        hidden=model.hidden,
+        layers=model.layers,
+        heads=model.heads,
+        ffn=model.ffn,
+        max_positions=max(512, run.recipe.data.max_tokens),
+        dropout=model.dropout,
+        attention_dropout=model.dropout,
+        droppath=model.droppath,
+    )
