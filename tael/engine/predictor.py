@@ -4,12 +4,16 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+
 from tael.compress.manifest import MANIFEST, PARENT, Variant, read_variant
 from tael.data.record import Record
+from tael.data.tokenizer import SPECIALS
 from tael.engine.runtime import RUNTIMES, Runtime
 from tael.errors import FloorError, RunError, UsageError
 from tael.machine.probe import cores
-from tael.task.base import Answer, Task, load_task
+from tael.task.base import Answer, Task, find, load_task
 
 __all__ = ["Engine", "open_engine"]
 
@@ -45,7 +49,7 @@ def open_engine(run: Path, variant: str | None = None, threads: int | None = Non
     """
     folder, why = _folder(run, variant)
     manifest = read_variant(folder, verify=True) if (folder / MANIFEST).is_file() else _bare(folder)
-    task = load_task(folder)
+    task = _wordless_task(folder) if manifest.runtime == "linear" else load_task(folder)
     count = threads or manifest.threads or cores()
     runtime = RUNTIMES[manifest.runtime](folder, manifest, task, count)
     return Engine(folder, manifest, task, runtime, why=why)
@@ -84,6 +88,18 @@ def _named(run: Path, variant: str) -> Path:
         f"{run}: no variant {variant!r}; it has {', '.join(known) or 'none yet'}; "
         f"make them with `tael price {run}`"
     )
+
+
+def _wordless_task(folder: Path) -> Task:
+    """Return the task of a variant that reads n-grams and so keeps no tokenizer.
+
+    A vocabulary of 30,000 units would cost such a process more memory than its model does.
+    """
+    raw = json.loads((folder / "task.json").read_text(encoding="utf-8"))
+    words = {name: number for number, name in enumerate(SPECIALS)}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="[UNK]"))
+    task: Task = find(raw.pop("task")).from_json(raw, tokenizer)
+    return task
 
 
 def _bare(folder: Path) -> Variant:

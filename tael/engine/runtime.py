@@ -18,6 +18,7 @@ from tael.compress.manifest import Variant
 from tael.compress.session import open_session, run_session
 from tael.data.record import Record
 from tael.engine.batch import ROWS, in_batches, pad
+from tael.model.linear import LinearModel, document
 from tael.task.base import Example, Task
 
 __all__ = ["RUNTIMES", "LinearRuntime", "OnnxRuntime", "Runtime", "TorchRuntime"]
@@ -40,7 +41,7 @@ class TorchRuntime:
         from tael.model.weights import open_folder
 
         torch.set_num_threads(threads)
-        network, _ = open_folder(folder, head="classify")
+        network, _ = open_folder(folder)
         self.network = network.eval()
         if variant.precision == "bf16":
             self.network = self.network.to(torch.bfloat16)
@@ -80,13 +81,11 @@ class LinearRuntime:
     """A linear model over n-grams of the text; neighbours in a batch never meet."""
 
     def __init__(self, folder: Path, variant: Variant, task: Task, threads: int) -> None:
-        from tael.model.linear import LinearModel
-
         self._model = LinearModel.load(folder)
 
     def logits(self, records: Sequence[Record]) -> NDArray[np.float32]:
         """Return logits (N, C), float32."""
-        return self._model.logits([str(record["text"]) for record in records])
+        return self._model.logits([document(record) for record in records])
 
 
 RUNTIMES: dict[str, Callable[[Path, Variant, Task, int], Runtime]] = {

@@ -1,20 +1,16 @@
 """Proof on test that a choice made on dev keeps the floor: a paired bootstrap, one-sided 95 %."""
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tael.evaluate.interval import draws
 from tael.price.floor import Floor
+from tael.task.metrics import Outcomes
 
-__all__ = ["Proof", "Resampled", "more_rows", "of_rows", "prove"]
+__all__ = ["Proof", "more_rows", "prove"]
 
-# A metric of the rows drawn: (R, N) row numbers → (R,) values of the two systems.
-Resampled = Callable[[NDArray[np.int64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
-
-_BLOCK = 2_000_000  # row numbers held at once: 16 MB, however many test rows there are
 _Z = 1.6448536269514722  # 95 % quantile of the normal distribution, one side
 
 
@@ -36,21 +32,20 @@ class Proof:
 
 
 def prove(
-    measure: Resampled, rows: int, floor: Floor, *, resamples: int = 1000, seed: int = 0
+    choice: Outcomes, parent: Outcomes, floor: Floor, *, resamples: int = 1000, seed: int = 0
 ) -> Proof:
-    """Bootstrap the margin of the choice over the floor on `rows` test rows.
+    """Bootstrap the margin of `choice` over the floor, which may hang on `parent`.
 
-    Choice and parent are measured on the *same* drawn rows, so what they have in common cancels and
-    the bound is far tighter than the difference of two intervals. Proved: the 5 % quantile of the
-    margin is at or above zero.
+    Both are measured on the *same* drawn rows, so what they have in common cancels and the bound is
+    far tighter than the difference of two intervals. Proved: the 5 % quantile of the margin is at
+    or above zero. A floor of a share of the parent needs this and not `evaluate.compare.paired`,
+    whose difference is to the whole of it.
     """
-    value, base = (float(part[0]) for part in measure(np.arange(rows)[None, :]))
-    generator = np.random.default_rng(seed)
-    at_once = max(1, _BLOCK // rows)
+    whole_1N = np.ones((1, choice.size))
+    value, base = (float(one.metrics(whole_1N)[floor.metric][0]) for one in (choice, parent))
     margins: list[float] = []
-    while len(margins) < resamples:
-        count = min(at_once, resamples - len(margins))
-        values_R, bases_R = measure(generator.integers(0, rows, size=(count, rows)))
+    for weight_RN in draws(choice.size, resamples, seed):
+        values_R, bases_R = (one.metrics(weight_RN)[floor.metric] for one in (choice, parent))
         pairs = zip(values_R.tolist(), bases_R.tolist(), strict=True)
         margins += [floor.margin(one, other) for one, other in pairs]
     margins_R = np.array(margins)
@@ -58,8 +53,8 @@ def prove(
     margin = floor.margin(value, base)
     lower = float(np.quantile(margins_R, 0.05)) if len(margins_R) else -math.inf
     proved = lower >= -1e-12
-    more = 0 if proved else more_rows(margin, float(np.std(margins_R)), rows)
-    return Proof(value, base, margin, lower, proved, rows, more)
+    more = 0 if proved else more_rows(margin, float(np.std(margins_R)), choice.size)
+    return Proof(value, base, margin, lower, proved, choice.size, more)
 
 
 def more_rows(margin: float, deviation: float, rows: int) -> int | None:
@@ -68,17 +63,7 @@ def more_rows(margin: float, deviation: float, rows: int) -> int | None:
     The bound is margin − 1.645 · deviation and the deviation shrinks with the root of the rows.
     None where the margin is not above zero.
     """
-    if margin <= 0:
+    if not margin > 0 or not math.isfinite(deviation):
         return None
     needed = math.ceil(rows * (_Z * deviation / margin) ** 2)
     return max(needed - rows, 1)
-
-
-def of_rows(scores: Sequence[float], base_scores: Sequence[float]) -> Resampled:
-    """Return the measure of a metric that is a mean over rows, such as accuracy: no loop at all."""
-    scores_N, bases_N = np.asarray(scores, np.float64), np.asarray(base_scores, np.float64)
-
-    def measure(drawn_RN: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return scores_N[drawn_RN].mean(axis=1), bases_N[drawn_RN].mean(axis=1)
-
-    return measure
