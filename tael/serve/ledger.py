@@ -278,13 +278,19 @@ def _reserve(operation: Operation) -> Reserve:
     return operation if isinstance(operation, Reserve) else operation.reserve
 
 
+# In the order of ids, so that two servers never wait for each other.
+_BALANCES = (
+    select(accounts.c.id, accounts.c.budget_micros, accounts.c.spent_parts, accounts.c.held_parts)
+    .where(accounts.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(accounts.c.id)
+    .with_for_update()
+)
+
+
 def _lock_balances(connection: Connection, ids: Sequence[int]) -> dict[int, _Balance]:
-    # In the order of ids, so that two servers never wait for each other.
-    columns = accounts.c.id, accounts.c.budget_micros, accounts.c.spent_parts, accounts.c.held_parts
-    query = select(*columns).where(accounts.c.id.in_(ids)).order_by(accounts.c.id).with_for_update()
     return {
         account: _Balance(budget, int(spent), int(held))
-        for account, budget, spent, held in connection.execute(query)
+        for account, budget, spent, held in connection.execute(_BALANCES, {"ids": ids})
     }
 
 

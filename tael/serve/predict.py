@@ -5,12 +5,13 @@ settled on disk; whatever ends a request before that voids its reservation.
 """
 
 import asyncio
+import itertools
 import json
 import logging
 import time
 import traceback
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
@@ -56,6 +57,10 @@ class Service:
     monitor: Monitor
     loaded: Loaded | None = None  # None until the engine is ready
     draining: bool = False
+    # A request's name: unique, cheap, no secret. uuid4 asks the system each time, which lets go of
+    # the interpreter's lock and then waits for it.
+    _born: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
+    _count: Iterator[int] = field(default_factory=itertools.count)
     _running: dict[tuple[int, str], asyncio.Event] = field(default_factory=dict)
 
     def ready(self) -> Loaded:
@@ -69,7 +74,7 @@ class Service:
     async def predict(self, request: Request) -> Response:
         """Answer one request, whatever it is, and count it."""
         started = time.perf_counter()
-        name = uuid.uuid4().hex
+        name = f"{self._born}{next(self._count):016x}"
         try:
             response = await self._answer(request, name)
         except RefusedError as error:

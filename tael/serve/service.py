@@ -38,7 +38,7 @@ from tael.serve.predict import Loaded, Service
 from tael.serve.tables import open_database, sqlite_file
 from tael.task.base import Answer
 
-__all__ = ["Served", "Terms", "host_engine", "price_per_unit", "serve"]
+__all__ = ["Served", "Terms", "host_engine", "open_batches", "price_per_unit", "serve"]
 
 DRAIN_SECONDS = 30
 _log = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ async def _run(
     if not loading.done():
         return  # stopped before the model was there
     try:
-        async with _batches(service, loading.result()) as loaded:
+        async with open_batches(service, loading.result()) as loaded:
             service.loaded = loaded
             say(f"tael serves {service.name} ({loaded.variant}) at {_address(listener)}")
             await serving
@@ -179,7 +179,8 @@ async def _run(
 
 
 @asynccontextmanager
-async def _batches(service: Service, engine: Served) -> AsyncIterator[Loaded]:
+async def open_batches(service: Service, engine: Served) -> AsyncIterator[Loaded]:
+    """Hand out the engine behind its queue, until the block ends."""
     batcher = Batcher(
         engine.predict,
         max_batch=service.limits.max_batch,
@@ -222,6 +223,9 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
             "(0 takes a free one)"
         ) from error
     with listener:
+        # Inherited by every connection. asyncio sets it only where the socket names its protocol,
+        # which create_server's does not; without it an answer waits 40 ms for an ACK.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not _is_loopback(listener.getsockname()[0]):
             _log.warning(
                 "listening on %s: every machine that reaches this one may connect, keys and texts "

@@ -39,6 +39,7 @@ class FakeEngine:
         )
         self.seconds = seconds
         self.batches: list[int] = []
+        self.refuses = {"bad"}
 
     def predict(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         self.batches.append(len(records))
@@ -47,7 +48,7 @@ class FakeEngine:
 
     def _one(self, record: dict[str, Any]) -> dict[str, Any]:
         text = record["text"]
-        if text == "bad":
+        if text in self.refuses:
             raise DataError("this text cannot be read")
         if text == "broken":
             raise ZeroDivisionError(text)
