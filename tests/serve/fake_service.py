@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tael.errors import DataError
+from tael.errors import DataError, TaelError
 from tael.recipe.schema import Serve
 from tael.serve.ledger import Price
 from tael.serve.service import Terms, host_engine
@@ -69,4 +69,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TaelError as error:  # as the command line does
+        sys.exit(str(error))
