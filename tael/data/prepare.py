@@ -65,7 +65,7 @@ def prepare(
         counts["train rows removed: they repeat dev or test"] = len(leaked)
         _count_held_out(records, rules, counts)
     parts = _parts(train, records, data, seed)
-    counts |= {f"{name} rows": len(parts[name]) for name in parts}
+    counts.update({f"{name} rows": len(part) for name, part in parts.items()})
     _check_sizes(parts, data, deduped)
     files = {path for paths in given.values() if paths for path in paths} if limit is None else ()
     return Splits(

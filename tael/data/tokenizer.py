@@ -27,6 +27,7 @@ from tokenizers import (
     trainers,
 )
 
+from tael.data.unigram import learn_pieces
 from tael.errors import CheckpointError, DataError
 from tael.files import write_text
 from tael.recipe.schema import Tokenizer as Spec
@@ -216,24 +217,18 @@ def _trained(texts: Sequence[str], model: Any, trainer: Any, mark: str = "▁") 
 
 
 def _unigram(texts: Sequence[str], room: int, with_bytes: bool) -> Any:
-    trainer = trainers.UnigramTrainer(
-        vocab_size=room + 1,
-        special_tokens=["[UNK]"],
-        unk_token="[UNK]",
-        max_piece_length=_LONGEST_PIECE,
-        shrinking_factor=0.5,
-        n_sub_iterations=1,
-        show_progress=False,
-    )
-    pieces = _trained(texts, models.Unigram(), trainer)["vocab"]
-    # The trainer adds floats in an order that changes from run to run; rounding and sorting take
-    # that out, so that the same texts give the same bytes.
-    scored = [(piece, round(score, 4)) for piece, score in pieces if piece != "[UNK]"]
-    scored.sort(key=lambda item: (-item[1], item[0]))
-    lowest = scored[-1][1] if scored else 0.0
+    cut = _shell(models.Unigram()).pre_tokenizer
+    words: Counter[str] = Counter()
+    for text in texts:
+        for line in text.split("\n"):
+            words.update(word for word, _ in cut.pre_tokenize_str(line))
+    # Lower-case text must not teach that capitals are rare bytes.
+    alphabet = "".join(map(chr, range(0x21, 0x7F))) if with_bytes else ""
+    scored = learn_pieces(words, room, alphabet)
+    lowest = scored[-1][1]
     # Special tokens are never looked up in text (see `encode_special_tokens`), bytes only where
     # nothing else fits.
-    vocab = [(name, 0.0) for name in SPECIALS] + scored[:room]
+    vocab = [(name, 0.0) for name in SPECIALS] + scored
     vocab += [(byte, lowest - 10.0) for byte in _BYTES] if with_bytes else []
     return models.Unigram(vocab, unk_id=1, byte_fallback=with_bytes)
 
