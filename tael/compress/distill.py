@@ -37,7 +37,7 @@ def lessons(gold_MC: NDArray[np.float64], taught_NC: NDArray[np.float64], share:
     gold stands alone.
     """
     labelled = len(gold_MC)
-    answered_N: NDArray[np.bool_] = np.isfinite(taught_NC).all(axis=1)
+    answered_N = np.isfinite(taught_NC).sum(axis=1) == taught_NC.shape[1]
     targets_NC = np.where(answered_N[:, None], taught_NC, 0.0)
     mixed_MC = (1 - share) * gold_MC + share * targets_NC[:labelled]
     targets_NC[:labelled] = np.where(answered_N[:labelled, None], mixed_MC, gold_MC)
