@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, func, insert, select
+from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from tael.errors import RefusedError, UsageError
 from tael.serve.meter import now_micros
 from tael.serve.tables import accounts
 
-__all__ = ["Account", "Keys", "count_keys", "make_key"]
+__all__ = ["Account", "Keys", "has_key", "make_key"]
 
 RELOAD_SECONDS = 1.0  # an unknown key reads the table at most this often
 
@@ -59,10 +59,11 @@ def make_key(engine: Engine, name: str, budget_micros: int | None = None) -> str
     return key
 
 
-def count_keys(engine: Engine) -> int:
-    """Return how many keys the ledger knows."""
+def has_key(engine: Engine, name: str) -> bool:
+    """Return whether the ledger has an account called `name`."""
     with engine.begin() as connection:
-        return connection.execute(select(func.count()).select_from(accounts)).scalar_one()
+        query = select(accounts.c.id).where(accounts.c.name == name)
+        return connection.execute(query).first() is not None
 
 
 class Keys:

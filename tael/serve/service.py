@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Protocol
 
 import uvicorn
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy.engine import make_url
 
 from tael.data.record import Record
@@ -30,7 +30,7 @@ from tael.recipe.schema import Serve
 from tael.serve.app import create_app
 from tael.serve.batcher import Batcher
 from tael.serve.bill import ledger_url
-from tael.serve.keys import Keys, count_keys, make_key
+from tael.serve.keys import Keys, has_key, make_key
 from tael.serve.ledger import Price
 from tael.serve.meter import Meter
 from tael.serve.monitor import Monitor
@@ -41,6 +41,7 @@ from tael.task.base import Answer
 __all__ = ["Served", "Terms", "host_engine", "open_batches", "price_per_unit", "serve"]
 
 DRAIN_SECONDS = 30
+FIRST_KEY = "first"
 _log = logging.getLogger(__name__)
 
 
@@ -137,8 +138,8 @@ def host_engine(
     with _listen(host, port) as listener, _hold_ledger(url) as alone:
         database = open_database(url)
         try:
-            name = new_key or ("first" if not count_keys(database) else None)
-            if name:
+            name = new_key or FIRST_KEY
+            if new_key or not has_key(database, name):
                 say(f"API key {name!r}, shown only now: {make_key(database, name)}")
             with Meter(database, alone=alone) as meter:
                 keys, monitor = Keys(database), Monitor()
@@ -187,11 +188,17 @@ async def open_batches(service: Service, engine: Served) -> AsyncIterator[Loaded
         max_queue=service.limits.max_queue,
         monitor=service.monitor,
     )
-    task = engine.task
+    asked = _closed(engine.task.request_model())
     try:
-        yield Loaded(batcher, engine.variant.id, task.request_model(), task.response_model())
+        yield Loaded(batcher, engine.variant.id, asked, engine.task.response_model())
     finally:
         await batcher.close()
+
+
+def _closed(model: type[BaseModel]) -> type[BaseModel]:
+    """Return the model with unknown fields refused, so that no misspelt one is lost in silence."""
+    fields = {"model_config": ConfigDict(extra="forbid"), "__doc__": model.__doc__}
+    return type(model.__name__, (model,), {**fields, "__module__": __name__})
 
 
 class _Server(uvicorn.Server):

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from tael.errors import DataError, TaelError
 from tael.recipe.schema import Serve
@@ -18,7 +18,6 @@ PRICE = Price(100_000_000, "USD")  # 100 micros a text
 
 
 class FakeRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
     text: str
     text_pair: str | None = None
 
