@@ -1,7 +1,6 @@
 """Whether a folder's vocabulary fits its embedding: read from the files, without a tokenizer."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
 from tael.errors import CheckpointError
@@ -49,10 +48,16 @@ def _from_text(path: Path) -> int:
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path}: not UTF-8 at byte {error.start:,}") from error
     units = [line.rstrip("\r") for line in lines]
-    if "" in units:
-        raise CheckpointError(f"{path}:{units.index('') + 1}: an empty unit; expected one a line")
-    unit, times = Counter(units).most_common(1)[0]
-    if times > 1:
-        second = units.index(unit, units.index(unit) + 1) + 1
-        raise CheckpointError(f"{path}:{second}: unit {unit!r} stands {times} times; expected once")
+    seen: set[str] = set()
+    problems = []
+    for number, unit in enumerate(units, 1):
+        if not unit:
+            problems.append(f"line {number} is empty")
+        elif unit in seen:
+            problems.append(f"line {number} repeats {unit!r}")
+        seen.add(unit)
+    if problems:
+        more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
+        shown = ", ".join(problems[:4])
+        raise CheckpointError(f"{path}: expected one unit a line, each once: {shown}{more}")
     return len(units)

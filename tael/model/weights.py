@@ -7,7 +7,6 @@ are compared before anything is allocated, and nothing that does not fit is pass
 import json
 import logging
 import os
-import re
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -26,15 +25,13 @@ from tael.files import atomic_file, write_text
 from tael.model.config import ModelConfig
 from tael.model.families import bert
 from tael.model.head import ClassifyHead, Head, HeadKind, MaskedHead, PoolHead
-from tael.model.header import Entry, read_header
+from tael.model.header import WEIGHTS, Source, find_sources
 from tael.model.network import Network, initialise
 from tael.model.vocabulary import check_vocabulary
 
 __all__ = ["Report", "open_folder", "read_config", "resolve", "save_folder", "to_file"]
 
 _log = logging.getLogger(__name__)
-_WEIGHTS = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -48,15 +45,6 @@ class Report:
     new: tuple[str, ...] = ()  # initialised here, so they must be trained before they mean anything
     nonfinite: tuple[str, ...] = ()  # hold NaN or infinity
     warnings: tuple[str, ...] = field(default=())  # the above and more, in words, one line each
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where a tensor lies."""
-
-    path: Path
-    name: str
-    entry: Entry
 
 
 def resolve(source: str) -> Path:
@@ -101,7 +89,12 @@ def open_folder(
     if dropout is not None:
         config = replace(config, dropout=dropout, attention_dropout=dropout)
     config = replace(config, droppath=droppath)
-    sources = _sources(folder)
+    sources = {bert.plain(name): source for name, source in find_sources(folder).items()}
+    sources = {name: source for name, source in sources.items() if name not in bert.DERIVED}
+    if config.layers > len(sources):  # said before so many layers are built
+        raise CheckpointError(
+            f"{folder}: does not fit its config: {config.layers:,} layers, {len(sources):,} tensors"
+        )
     kind = _kind(raw, sources) if head == "auto" else head
     may_lack = head == "mlm" or (head == "classify" and classes is not None)
     if kind == "classify" and classes is None:
@@ -135,7 +128,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be read ({error.strerror}); expected a model folder in Hugging Face "
-            f"layout: config.json, {_WEIGHTS}, tokenizer.json"
+            f"layout: config.json, {WEIGHTS}, tokenizer.json"
         ) from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not JSON: {error}") from error
@@ -165,42 +158,7 @@ def _config(folder: Path, raw: dict[str, Any]) -> tuple[ModelConfig, list[str]]:
     return config, warnings
 
 
-def _sources(folder: Path) -> dict[str, _Source]:
-    """Return where each tensor lies, by its plain name, from the headers alone."""
-    sources: dict[str, _Source] = {}
-    for path in _weight_files(folder):
-        for name, entry in read_header(path).items():
-            sources[bert.plain(name)] = _Source(path, name, entry)
-    return {name: source for name, source in sources.items() if name not in bert.DERIVED}
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    if (folder / _WEIGHTS).is_file():
-        return [folder / _WEIGHTS]
-    index = folder / _INDEX
-    if index.is_file():
-        try:
-            names = sorted(
-                set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            )
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise CheckpointError(f"{index}: not an index of weight files: {error}") from error
-        for name in names:
-            if Path(name).name != name or not (folder / name).is_file():
-                raise CheckpointError(f"{index}: names {name!r}, which is not a file beside it")
-        return [folder / name for name in names]
-    pickles = sorted(p.name for p in folder.iterdir() if re.search(r"\.(bin|pt|pth|ckpt)$", p.name))
-    if pickles:
-        raise CheckpointError(
-            f"{folder / pickles[0]}: pickled weights run code when read and are refused; where you "
-            'trust their source, write them once as safetensors: python -c "import torch, '
-            "safetensors.torch as s; s.save_file({k: v.clone() for k, v in torch.load("
-            f"'{pickles[0]}', weights_only=True).items()}}, '{_WEIGHTS}')\""
-        )
-    raise CheckpointError(f"{folder}: no weights: expected {_WEIGHTS} or {_INDEX}")
-
-
-def _kind(raw: dict[str, Any], sources: dict[str, _Source]) -> HeadKind:
+def _kind(raw: dict[str, Any], sources: dict[str, Source]) -> HeadKind:
     named = raw.get("architectures") or [""]
     for kind in ("classify", "mlm"):
         if bert.ARCHITECTURES[kind] == named[0] or (named[0], kind) == (
@@ -211,7 +169,7 @@ def _kind(raw: dict[str, Any], sources: dict[str, _Source]) -> HeadKind:
     return "pool" if "pooler.dense.weight" in sources else "none"
 
 
-def _classes(folder: Path, sources: dict[str, _Source]) -> int:
+def _classes(folder: Path, sources: dict[str, Source]) -> int:
     source = sources.get("classifier.weight")
     if source is None or len(source.entry.shape) != 2:
         raise CheckpointError(
@@ -243,7 +201,7 @@ def _compare(
     folder: Path,
     shapes: dict[str, tuple[int, ...]],
     wanted: dict[str, list[str]],
-    sources: dict[str, _Source],
+    sources: dict[str, Source],
     *,
     may_lack: bool,
 ) -> list[str]:
@@ -268,17 +226,20 @@ def _compare(
     return lacking
 
 
-def _read(sources: dict[str, _Source], wanted: dict[str, list[str]]) -> dict[str, Tensor]:
+def _read(sources: dict[str, Source], wanted: dict[str, list[str]]) -> dict[str, Tensor]:
     """Return the stacked tensors in float32; those that stand alone stay mapped to their file."""
+    state = {}
     with ExitStack() as stack:
         paths = {source.path for source in sources.values()}
-        files = {p: stack.enter_context(safe_open(p, framework="pt")) for p in paths}
-        state = {}
+        try:
+            files = {p: stack.enter_context(safe_open(p, framework="pt")) for p in paths}
+        except SafetensorError as error:
+            raise CheckpointError(f"{min(paths)}: cannot be read: {error}") from error
         for name, theirs in wanted.items():
             found = [sources[their] for their in theirs]
             parts = [files[source.path].get_tensor(source.name).float() for source in found]
             state[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return state
+    return state
 
 
 def _fresh(kind: HeadKind, config: ModelConfig, classes: int, seed: int) -> dict[str, Tensor]:
@@ -342,7 +303,7 @@ def save_folder(
     if isinstance(network.head, ClassifyHead):
         tensors |= _folded(network.head)
     parts = {name: t.contiguous().cpu() for name, t in to_file(network, tensors).items()}
-    with atomic_file(folder / _WEIGHTS) as draft:
+    with atomic_file(folder / WEIGHTS) as draft:
         save_file(parts, draft, metadata={"format": "pt"})
     write_text(folder / "config.json", json.dumps(raw, indent=2, ensure_ascii=False) + "\n")
     if tokenizer is not None:
