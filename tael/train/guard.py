@@ -6,6 +6,7 @@ Two processes in one folder, a signal, a loss that is not a number, a disk that 
 import fcntl
 import math
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from safetensors import SafetensorError
 
 from tael.errors import RunError
 
-__all__ = ["Stop", "catch_signals", "check_finite", "locked", "writable"]
+__all__ = ["Stop", "catch_signals", "check_finite", "locked", "sweep", "writable"]
 
 _SHOWN = 5  # places named in a message
 
@@ -92,6 +93,15 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the drafts that a killed process left in `folder`, which this process holds."""
+    for path in [*folder.rglob(".*.part"), *folder.rglob(".*.old")]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -52,6 +52,7 @@ def train(recipe: Recipe, out: Path | None = None, *, progress: bool = True) -> 
         check_same(folder, recipe)
         return folder
     with guard.writable(folder), guard.locked(folder), guard.catch_signals(folder) as stop:
+        guard.sweep(folder)
         lock = open_lock(folder, recipe)
         shown = make_progress(progress, recipe.machine.currency)
         track = Track(folder, float(recipe.machine.price_per_hour), shown)

@@ -1,14 +1,18 @@
 """A network and batches small enough for a thousand steps a second."""
 
+import csv
+import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tael.model.batch import Batch
+from tael.recipe.schema import Recipe
 
-__all__ = ["Bag", "Rows", "Sums", "distance"]
+__all__ = ["Bag", "Rows", "Sums", "distance", "tiny_recipe", "write_reviews"]
 
 CLASSES = 3
 
@@ -77,3 +81,30 @@ def distance(a: nn.Module, b: nn.Module) -> float:
     """Return the largest difference between two networks' parameters."""
     pairs = zip(a.parameters(), b.parameters(), strict=True)
     return max(float((x - y).detach().abs().max()) for x, y in pairs)
+
+
+def write_reviews(path: Path, rows: int = 60) -> None:
+    """Write made-up reviews whose label follows from one of their words."""
+    words = ["the", "room", "was", "and", "very", "with", "food", "clean", "near", "again"]
+    draw = random.Random(5)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["text", "label"])
+        for row in range(rows):
+            text = [draw.choice(words) for _ in range(draw.randint(4, 24))]
+            text[1:1] = [("good", "bad")[row % 2], f"n{row}"]
+            table.writerow([" ".join(text), ("positive", "negative")[row % 2]])
+
+
+def tiny_recipe(file: Path, /, **sections: dict[str, Any]) -> Recipe:
+    """Return a recipe that trains in about a second; sections add to its own."""
+    own: dict[str, dict[str, Any]] = {
+        "data": {"train": file, "max_tokens": 16, "clean": {"dedup": "off"}},
+        "tokenizer": {"vocab": 120},
+        "model": {"hidden": 16, "layers": 2, "heads": 2, "ffn": 32},
+        "pretrain": {"steps": 0, "batch": 4, "save_every": 3, "dtype": "float32"},
+        "train": {"steps": 6, "batch": 8, "save_every": 4, "evaluations": 3, "dtype": "float32"},
+        "machine": {"threads": 1},
+    }
+    merged = {name: own.get(name, {}) | sections.get(name, {}) for name in {**own, **sections}}
+    return Recipe.model_validate({"name": "tiny", "task": "classify", "seed": 3} | merged)
