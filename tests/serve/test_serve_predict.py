@@ -127,6 +127,19 @@ def test_a_failing_text_fails_its_own_request_alone(
     assert "broken" not in caplog.text.replace("ZeroDivisionError", "")
 
 
+def test_after_a_failure_the_rest_of_its_request_is_not_computed(play: Play) -> None:
+    async def scene(house: House) -> None:
+        error_of(
+            await house.ask({"records": [{"text": t} for t in ("bad", "a", "b")]}),
+            422,
+            "refused_text",
+        )
+        await house.ask({"text": "after"})
+        assert house.engine.batches == [1, 1]
+
+    play(scene, limits=Serve(max_batch=1))
+
+
 def test_a_client_that_goes_away_is_not_computed_and_not_charged(
     play: Play, database: Engine
 ) -> None:
