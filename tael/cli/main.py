@@ -59,7 +59,7 @@ def main() -> None:
     settings = _Settings()
     code = 1
     try:
-        code = app(standalone_mode=False, obj=settings) or 0
+        code = app(prog_name="tael", standalone_mode=False, obj=settings) or 0
         sys.stdout.flush()
     except _CLICK_ERROR as error:
         code = _say(error, _usage(error), 2, settings)
@@ -74,7 +74,7 @@ def main() -> None:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         code = _say(error, what, 1, settings)
     except Exception as error:
-        what = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
+        what = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
         code = _say(error, f"{what} (a fault in tael; `tael --debug` shows where)", 1, settings)
     sys.exit(code)
 
@@ -187,9 +187,11 @@ def run(
 ) -> None:
     """Do all of RECIPE, from data to price. Goes on where it stopped."""
     from tael.recipe.load import load_recipe
+
+    loaded = load_recipe(recipe, overrides or [])  # before torch: a typing error shows at once
     from tael.road.run import run as run_recipe
 
-    folder = run_recipe(load_recipe(recipe, overrides or []), out, progress=not quiet)
+    folder = run_recipe(loaded, out, progress=not quiet)
     if not quiet:
         show_next(f"tael serve {folder}")
 
@@ -203,9 +205,11 @@ def train(
 ) -> None:
     """Train the model of RECIPE and write its run folder. Goes on where it stopped."""
     from tael.recipe.load import load_recipe
+
+    loaded = load_recipe(recipe, overrides or [])
     from tael.train.train import train as train_recipe
 
-    folder = train_recipe(load_recipe(recipe, overrides or []), out, progress=not quiet)
+    folder = train_recipe(loaded, out, progress=not quiet)
     if not quiet:
         show_next(f"tael evaluate {folder}")
 

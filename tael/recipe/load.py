@@ -125,7 +125,7 @@ class _Draft:
 
     def add(self, order: int, text: str) -> None:
         """Note a problem as one line, once; `order` is its line in the file."""
-        line = " ".join(text.split())  # a key or an override may hold a newline
+        line = _one_line(text)
         if (order, line) not in self.problems:
             self.problems.append((order, line))
 
@@ -139,7 +139,7 @@ def _read(path: Path) -> _Draft:
             [f"{path}: cannot read the recipe: {reason}; `tael new` writes one"]
         ) from error
     source = parse(text)
-    problems = [(line, f"{path}:{line}: {message}") for line, message in source.problems]
+    problems = [(line, _one_line(f"{path}:{line}: {message}")) for line, message in source.problems]
     if not problems and not isinstance(source.values, dict):
         found = "nothing" if source.values is None else _found(source.values)
         problems = [
@@ -345,6 +345,11 @@ def _at(values: Any, path: KeyPath) -> Any:
             return None
         values = values[part]
     return values
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())  # a key or an override may hold newlines, or a whole book
+    return line if len(line) <= 500 else f"{line[:499]}…"
 
 
 def _found(value: Any) -> str:

@@ -16,7 +16,8 @@ __all__ = ["KeyPath", "Source", "parse", "parse_value"]
 
 KeyPath = tuple[str, ...]
 
-_MOST_CHARACTERS = 262_144
+_MOST_CHARACTERS = 65_536
+_MOST_BRACKETS = 500  # ruamel.yaml's scanner takes seconds for 2,000 open ones, and squares them
 _MOST_NODES = 10_000  # aliases of aliases can unfold to billions of values
 _DEEPEST = 20
 _TAG = "tag:yaml.org,2002:"
@@ -38,8 +39,13 @@ def parse(text: str) -> Source:
     if len(text) > _MOST_CHARACTERS:
         source.problems.append((1, f"has over {_MOST_CHARACTERS:,} characters: not a recipe"))
         return source
+    if text.count("[") + text.count("{") > _MOST_BRACKETS:
+        source.problems.append((1, f"has over {_MOST_BRACKETS} opening brackets: not a recipe"))
+        return source
     try:
-        node = YAML(typ="safe", pure=True).compose(text)
+        yaml = YAML(typ="safe", pure=True)
+        yaml.composer.warn_double_anchors = False  # YAML allows them: the last one counts
+        node = yaml.compose(text)
         source.values = None if node is None else _plain(node, (), source)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -109,7 +115,10 @@ def _scalar(node: ScalarNode, path: KeyPath, source: Source) -> Any:
         return None
     if kind not in ("str", "timestamp"):
         source.problems.append(
-            (node.start_mark.line + 1, f"{'.'.join(path)}: the tag {node.tag} is not read; drop it")
+            (
+                node.start_mark.line + 1,
+                f"{'.'.join(path)}: the tag {_short(str(node.tag))} is not read; drop it",
+            )
         )
     return text
 

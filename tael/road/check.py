@@ -66,12 +66,17 @@ class Checked:
 
     def lines(self) -> list[str]:
         """Return the check for a reader, the answer first."""
-        looked = f"looked at the first {self.limit:,} rows of each file, exact duplicates only; "
+        looked = ", all rows read"
+        if self.limit:
+            looked = (
+                f": looked at the first {self.limit:,} rows of each of train, dev and test, exact "
+                f"duplicates only; --full reads all"
+            )
         labels = [f"{label} {count:,}" for label, count in self.labels.items()]
         if len(labels) > _SHOWN_LABELS:
             labels[_SHOWN_LABELS:] = [f"and {len(labels) - _SHOWN_LABELS} more"]
         return [
-            f"in order{f': {looked}--full reads all' if self.limit else ', all rows read'}",
+            f"in order{looked}",
             "rows: " + " · ".join(f"{split} {count:,}" for split, count in self.rows.items()),
             *(f"  {name}: {count:,}" for name, count in self.counts.items() if count),
             *([f"labels in train: {' · '.join(labels)}"] if labels else []),

@@ -8,6 +8,7 @@ from typing import Any
 from tael.data.read import read
 from tael.data.record import AT, Record
 from tael.errors import DataError
+from tael.recipe.write import scalar
 from tael.task.labels import Kind, number
 
 __all__ = ["Guess", "guess_columns"]
@@ -35,9 +36,10 @@ class Guess:
 
     def settings(self) -> list[str]:
         """Return the guess as `key=value` settings of a recipe."""
-        pair = [f'data.columns.text_pair="{self.text_pair}"'] if self.text_pair else []
+        pair = [f"data.columns.text_pair={scalar(self.text_pair)}"] if self.text_pair else []
         kind = [f"data.labels={self.kind}"] if self.kind != "single" else []
-        texts = [f'data.columns.text="{self.text}"', *pair, f'data.columns.label="{self.label}"']
+        text, label = scalar(self.text), scalar(self.label)
+        texts = [f"data.columns.text={text}", *pair, f"data.columns.label={label}"]
         return [*texts, *kind]
 
 

@@ -9,6 +9,7 @@ from tael.errors import UsageError
 from tael.files import write_text
 from tael.recipe.load import near
 from tael.recipe.new import new_recipe
+from tael.recipe.write import scalar
 from tael.road.guess import Guess, guess_columns
 
 __all__ = ["New", "new"]
@@ -32,7 +33,7 @@ def new(
     guess = guess_columns(source) if source else None
     if source is not None and guess is not None:
         name = name or re.sub(r"[^\w-]+", "_", source.name.split(".")[0]) or "recipe"
-        settings = [f'data.train="{source}"', *guess.settings(), *settings]
+        settings = [f"data.train={scalar(str(source))}", *guess.settings(), *settings]
         task = task or "classify"
     if name is None or task is None:
         raise UsageError(

@@ -1,0 +1,202 @@
+"""Check finds what a run would meet; new guesses what a person would say."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tael.errors import CheckpointError, DataError, RecipeError, UsageError
+from tael.recipe.load import load_recipe
+from tael.road import check as checking
+from tael.road.check import check
+from tael.road.guess import guess_columns
+from tael.road.new import new
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder with a csv of 60 reviews."""
+    monkeypatch.chdir(tmp_path)
+    write_reviews(tmp_path / "reviews.csv", 60)
+    (tmp_path / "reviews.yaml").write_text(
+        "name: reviews\ntask: classify\ndata:\n  train: reviews.csv\n"
+        "  columns: {text: review, label: mood}\n"
+    )
+    return tmp_path
+
+
+def write_reviews(path: Path, rows: int) -> None:
+    lines = [
+        f"{number},房间第{number}次很好,{'good' if number % 3 else 'bad'}" for number in range(rows)
+    ]
+    path.write_text("\n".join(["id,review,mood", *lines]) + "\n", "utf-8")
+
+
+def checked(*overrides: str, full: bool = False) -> checking.Checked:
+    return check(load_recipe("reviews.yaml", ["data.clean.dedup=exact", *overrides]), full=full)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_recipe_in_order_shows_rows_labels_samples_and_an_estimate() -> None:
+    seen = checked()
+    assert sum(seen.rows.values()) == 60
+    assert set(seen.labels) == {"good", "bad"}
+    assert sum(seen.labels.values()) == seen.rows["train"]
+    assert len(seen.samples) == 3
+    assert seen.limit is None
+    assert seen.estimate.seconds > 0
+    text = "\n".join(seen.lines())
+    assert text.startswith("in order, all rows read")
+    assert "good" in text
+    assert "estimate: about" in text
+    assert json.loads(json.dumps(seen.to_json()))["rows"] == seen.rows
+
+
+@pytest.mark.usefixtures("here")
+def test_only_the_first_rows_are_read_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "_FIRST_ROWS", 40)
+    seen = checked()
+    assert sum(seen.rows.values()) == 40
+    assert "first 40 rows" in seen.lines()[0]
+    assert "at least" in seen.lines()[-1]
+    whole = checked(full=True)
+    assert sum(whole.rows.values()) == 60
+    assert "all rows read" in whole.lines()[0]
+
+
+@pytest.mark.usefixtures("here")
+def test_all_absent_files_are_named_at_once() -> None:
+    with pytest.raises(DataError) as caught:
+        checked("data.train=no.csv", "data.test=none.csv", "pretrain.text=nothing.txt")
+    lines = str(caught.value).splitlines()
+    assert [line.rpartition("; ")[2] for line in lines] == [
+        "data.train names it",
+        "data.test names it",
+        "pretrain.text names it",
+    ]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_column_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(DataError, match=r"no column 'text'.*id, review, mood"):
+        checked("data.columns.text=text")
+
+
+@pytest.mark.usefixtures("here")
+def test_wrong_tasks_floors_and_checkpoints_are_found_before_a_run() -> None:
+    with pytest.raises(UsageError, match="unknown task 'clasify'; did you mean classify"):
+        checked("task=clasify")
+    with pytest.raises(UsageError, match=r"price\.floor"):
+        checked("price.floor=good enough")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        checked("model.from=nowhere")
+    with pytest.raises(UsageError, match="pip install no-such-package"):
+        checked("model.from=package://no_such_package/model")
+
+
+def test_a_label_that_train_does_not_have_is_refused(here: Path) -> None:
+    (here / "test.csv").write_text("review,mood\nfine,7\n")
+    with pytest.raises(DataError, match=r"'7' \(test.csv:2\)"):
+        checked("data.test=test.csv")
+
+
+def test_the_estimate_grows_with_the_work(here: Path) -> None:
+    one, two = checked("train.epochs=1").estimate, checked("train.epochs=2").estimate
+    assert two.seconds == pytest.approx(2 * one.seconds)
+    assert two.cost == pytest.approx(2 * one.cost)
+    assert checked("pretrain.steps=10").estimate.seconds > checked().estimate.seconds
+    assert checked("model.preset=medium").estimate.parameters > one.parameters
+    folder = here / "bert"
+    folder.mkdir()
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "intermediate_size": 16, "vocab_size": 50}
+    (folder / "config.json").write_text(json.dumps(sizes))
+    assert checked("model.from=bert").estimate.parameters == 4 * 64 + 2 * 128 + (50 + 514) * 8
+
+
+@pytest.mark.usefixtures("here")
+def test_a_check_imports_neither_torch_nor_scikit_learn() -> None:
+    code = (
+        "import sys\nfrom tael.road.check import check\nfrom tael.recipe.load import load_recipe\n"
+        "check(load_recipe('reviews.yaml'))\n"
+        "print([name for name in ('torch', 'sklearn', 'onnxruntime') if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "text", "pair", "label"),
+    [
+        ("id,review,sentiment", "{n},nice place {n},{c}", "review", None, "sentiment"),
+        ("类别,内容", "{c},很好 {n}", "内容", None, "类别"),
+        ("sentence1,sentence2,score", "one {n},two {n},{n}.5", "sentence1", "sentence2", "score"),
+        ("a,b", "{c},a long text about number {n}", "b", None, "a"),
+        ("Review Text,Star-Rating", "a b c {n},{c}", "Review Text", None, "Star-Rating"),
+    ],
+)  # fmt: skip
+def test_columns_are_guessed_by_name_or_by_what_they_hold(
+    tmp_path: Path, header: str, row: str, text: str, pair: str | None, label: str
+) -> None:
+    rows = [row.format(n=n, c="ab"[n % 2]) for n in range(30)]
+    (tmp_path / "x.csv").write_text("\n".join([header, *rows]), "utf-8")
+    guess = guess_columns(tmp_path / "x.csv")
+    assert (guess.text, guess.text_pair, guess.label) == (text, pair, label)
+    assert len(guess.rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [(["a", "b"], "single"), (["0", "1"], "single"), (["a|b", "c"], "multi"),
+     ([f"{n}.25" for n in range(40)], "regression"), ([str(n) for n in range(40)], "regression")],
+)  # fmt: skip
+def test_the_kind_of_label_is_guessed_from_its_values(
+    tmp_path: Path, labels: list[str], kind: str
+) -> None:
+    rows = [f"text {n},{labels[n % len(labels)]}" for n in range(40)]
+    (tmp_path / "x.csv").write_text("\n".join(["text,label", *rows]), "utf-8")
+    assert guess_columns(tmp_path / "x.csv").kind == kind
+
+
+def test_a_file_without_labels_cannot_be_guessed(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("text\na b\nc d\n")
+    with pytest.raises(DataError, match="which column holds the label; the file has text"):
+        guess_columns(tmp_path / "x.csv")
+
+
+def test_new_writes_a_recipe_that_checks_out(here: Path) -> None:
+    (here / "reviews.yaml").unlink()
+    made = new(None, None, ["train.epochs=1"], Path("reviews.csv"))
+    assert made.path == Path("reviews.yaml")
+    assert any("房间第1次很好" in line for line in made.lines)
+    recipe = load_recipe(made.path)
+    assert recipe.train.epochs == 1
+    assert recipe.data.columns.label == "mood"
+    assert check(recipe).rows["train"] > 0
+
+
+def test_new_never_writes_over_a_file(here: Path) -> None:
+    before = (here / "reviews.yaml").read_text()
+    with pytest.raises(UsageError, match=r"reviews\.yaml exists"):
+        new("reviews", "classify")
+    assert (here / "reviews.yaml").read_text() == before
+
+
+@pytest.mark.usefixtures("here")
+def test_new_needs_a_name_and_a_known_task() -> None:
+    with pytest.raises(UsageError, match="needs a name and a task"):
+        new("x", None)
+    with pytest.raises(UsageError, match="did you mean classify"):
+        new("x", "clasify")
+    with pytest.raises(RecipeError, match=r"train\.rat"):
+        new("x", "classify", ["train.rat=1"])
+    assert not Path("x.yaml").exists()
+
+
+@pytest.mark.usefixtures("here")
+def test_a_file_name_with_odd_characters_still_makes_a_recipe() -> None:
+    write_reviews(Path('my "best" 评论 #1.csv'), 60)
+    made = new(None, None, [], Path('my "best" 评论 #1.csv'))
+    assert made.path == Path("my_best_评论_1.yaml")
+    assert check(load_recipe(made.path)).rows["train"] > 0
