@@ -148,7 +148,7 @@ def load_task(folder: Path) -> Task:
         raise CheckpointError(
             f"{path}: cannot be read ({error.strerror}); a model that tael trained has it"
         ) from error
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: not a task: {error!r}") from error
     task: Task = find(name).from_json(raw, load_tokenizer(folder))
     return task
