@@ -105,6 +105,7 @@ def lines(
             markersize=3.5,
             linewidth=1.8 if few else 1.2,
             label=name,
+            zorder=3 - 0.1 * number,
         )
     for place, word in marks:
         axes.axvline(place, color=_MUTED, linewidth=1, linestyle=(0, (3, 3)))
@@ -113,7 +114,7 @@ def lines(
             textcoords="offset points", va="top", color=_MUTED, fontsize=_SIZE - 1.5,
         )  # fmt: skip
     if len(series) > 1:
-        _legend(axes)
+        _legend(figure, axes, len(series))
     return _svg(figure, title)
 
 
@@ -236,7 +237,7 @@ def reliability(bins: Sequence[tuple[float, float, int]], *, title: str) -> str:
     axes.scatter(confidence, right, s=sizes, color=_SERIES[0], edgecolors=_PAPER, zorder=3)
     axes.set_xlim(min([*confidence, 0.5]) - 0.05, 1.03)
     axes.set_ylim(min([*right, 0.5]) - 0.05, 1.05)
-    _legend(axes)
+    _legend(figure, axes, 2)
     return _svg(figure, title)
 
 
@@ -315,9 +316,19 @@ def _square(column: int, row: int, share: float) -> Any:
     )
 
 
-def _legend(axes: Any) -> None:
-    legend = axes.legend(frameon=False, fontsize=_SIZE - 0.5, labelcolor=_INK, loc="best")
-    legend.set_zorder(5)
+def _legend(figure: Any, axes: Any, entries: int) -> None:
+    """Put the legend between title and chart, where it never hides a line."""
+    columns = min(entries, 3)
+    rows = -(-entries // columns)
+    axes.legend(
+        frameon=False, fontsize=_SIZE - 0.5, labelcolor=_INK, ncols=columns, loc="lower left",
+        bbox_to_anchor=(0, 1), borderpad=0, borderaxespad=0.3, columnspacing=1.4, labelspacing=0.25,
+    )  # fmt: skip
+    extra = 15.0 * rows
+    axes.set_title(axes.get_title(loc="left"), loc="left", pad=8 + extra)
+    height = figure.get_figheight() * 72 + extra
+    figure.set_figheight(height / 72)
+    figure.subplots_adjust(top=1 - (26 + extra) / height, bottom=38 / height)
 
 
 def _label_points(figure: Any, axes: Any, points: Sequence[Point]) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "note",
     "paragraph",
     "preformatted",
+    "ranged",
     "render",
     "subheading",
     "table",
@@ -29,6 +30,8 @@ __all__ = [
 
 # Not even an icon is asked for: a page opened from a file or behind a firewall stays silent.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+_LONG = 40  # characters from which a cell gets a wider column
 
 
 class Html(str):
@@ -152,12 +155,18 @@ def table(
         _row(row, "td", numeric, "strong" if number in strong else "")
         for number, row in enumerate(rows)
     )
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    # Outside the box that scrolls: a caption as wide as a wide table would leave the screen.
+    title = f'<p class="caption">{escape(caption)}</p>' if caption else ""
     return Html(
-        f'<div class="scroll" tabindex="0"><table>{title}'
+        f'{title}<div class="scroll" tabindex="0"><table>'
         f"<thead>{_row(headings, 'th', numeric, '')}</thead>\n"
         f"<tbody>\n{body}\n</tbody></table></div>"
     )
+
+
+def ranged(value: str, ends: str) -> Html:
+    """Return a table cell with a value and its interval in small type below it."""
+    return Html(f'{escape(value)}<span class="range">{escape(ends)}</span>')
 
 
 def figure(svg: str, caption: str, data_table_html: str) -> Html:
@@ -179,12 +188,17 @@ def grid(*parts: str) -> Html:
 
 
 def _row(row: Sequence[object], tag: str, numeric: Collection[int], kind: str) -> str:
-    kinds = ("text", "number")
     cells = "".join(
-        f'<{tag} class="{kinds[place in numeric]}">{escape(cell)}</{tag}>'
+        f'<{tag} class="{_kind(cell, place in numeric)}">{escape(cell)}</{tag}>'
         for place, cell in enumerate(row)
     )
     return f'<tr class="{kind}">{cells}</tr>' if kind else f"<tr>{cells}</tr>"
+
+
+def _kind(cell: object, is_number: bool) -> str:
+    if is_number:
+        return "number"
+    return "text long" if len(str(cell)) > _LONG and not isinstance(cell, Html) else "text"
 
 
 def _anchor(number: int, heading: str) -> str:

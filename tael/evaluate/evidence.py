@@ -1,0 +1,163 @@
+"""All that a report is made from, and what follows from it: scores, comparisons, the diagnosis."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tael.data.record import Record
+from tael.evaluate.compare import Paired, paired, rows_needed
+from tael.evaluate.diagnose import Diagnosis, diagnose
+from tael.evaluate.score import Score, score_outcomes
+from tael.evaluate.wording import LONG_NAMES, difference, is_share, plus_minus
+from tael.task.base import Answer
+from tael.task.metrics import Kind, Outcomes, measure, outcomes
+
+__all__ = ["Evidence", "Findings", "Split", "curve", "find"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split as it was answered: answers, references and records in the same order."""
+
+    answers: Sequence[Answer]
+    references: Sequence[Any]
+    records: Sequence[Record]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a report needs, gathered by the caller; nothing is read from disk.
+
+    `splits` holds train, dev and test where they exist (train may be a sample: say so in `notes`).
+    `baselines` maps a name (`majority`, `tfidf`) to the answers it gave per split. `history` are
+    the lines of metrics.jsonl. `counts` are the steps of data preparation; `costs` is costs.json.
+    `recipe` has dotted keys. `system` is what is judged, for instance the variant.
+    """
+
+    name: str
+    task: str
+    kind: Kind
+    labels: Sequence[str]
+    metric: str
+    splits: Mapping[str, Split]
+    baselines: Mapping[str, Mapping[str, Sequence[Answer]]] = field(default_factory=dict)
+    history: Sequence[Mapping[str, Any]] = ()
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    costs: Mapping[str, Any] = field(default_factory=dict)
+    currency: str = "USD"
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    recipe_yaml: str = ""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    parameters: int | None = None
+    steps_per_epoch: float | None = None
+    notes: Sequence[str] = ()
+    system: str = "the Transformer"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What follows from the evidence. `main` is the split that the first sentence speaks of."""
+
+    main: str
+    scores: dict[str, dict[str, Score]]  # split → metric → score
+    baselines: dict[str, dict[str, Score]]  # name → metric → score, on the main split
+    comparisons: dict[str, Paired]  # name → this model minus the baseline, on the main split
+    diagnosis: Diagnosis | None
+    sentence: str
+
+
+def find(evidence: Evidence, *, resamples: int = 1000) -> Findings:
+    """Score every split and baseline, compare them in pairs and judge the fit."""
+    laid = {name: _lay(evidence, name, part.answers) for name, part in evidence.splits.items()}
+    scores = {
+        name: score_outcomes(found, resamples=resamples, seed=evidence.seed)
+        for name, found in laid.items()
+    }
+    main = next(name for name in ("test", "dev", *evidence.splits) if name in laid)
+    others = {
+        name: _lay(evidence, main, answers[main])
+        for name, answers in evidence.baselines.items()
+        if main in answers
+    }
+    comparisons = {
+        name: paired(laid[main], other, evidence.metric, resamples=resamples, seed=evidence.seed)
+        for name, other in others.items()
+    }
+    baselines = {
+        name: score_outcomes(found, resamples=resamples, seed=evidence.seed)
+        for name, found in others.items()
+    }
+    diagnosis = _diagnosis(evidence, scores)
+    sentence = _sentence(evidence.metric, main, scores[main], comparisons, diagnosis)
+    return Findings(main, scores, baselines, comparisons, diagnosis, sentence)
+
+
+def curve(
+    evidence: Evidence, stage: str, split: str | None, name: str
+) -> list[tuple[float, float]]:
+    """Return (step, value) of a metric, or of `loss`, from the history; steps without it left out.
+
+    `split` None takes the lines of the optimiser steps themselves.
+    """
+    points = []
+    for line in evidence.history:
+        if line.get("stage") != stage or line.get("split") != split:
+            continue
+        value = line.get("loss") if name == "loss" else line.get("metrics", {}).get(name)
+        if value is not None:
+            points.append((float(line["step"]), float(value)))
+    return points
+
+
+def _lay(evidence: Evidence, split: str, answers: Sequence[Answer]) -> Outcomes:
+    return outcomes(evidence.kind, answers, evidence.splits[split].references, evidence.labels)
+
+
+def _diagnosis(evidence: Evidence, scores: Mapping[str, Mapping[str, Score]]) -> Diagnosis | None:
+    if "train" not in scores or "dev" not in scores:
+        return None
+    constant = evidence.baselines.get("majority", {}).get("train")
+    floor = None
+    if constant is not None:
+        references = evidence.splits["train"].references
+        floor = measure(evidence.kind, constant, references, evidence.labels)[evidence.metric]
+    return diagnose(
+        evidence.metric,
+        scores["train"][evidence.metric],
+        scores["dev"][evidence.metric],
+        dev_loss=curve(evidence, "train", "dev", "loss"),
+        dev_metric=curve(evidence, "train", "dev", evidence.metric),
+        floor=floor,
+        steps_per_epoch=evidence.steps_per_epoch,
+        recipe=evidence.recipe,
+    )
+
+
+def _sentence(
+    metric: str,
+    main: str,
+    scores: Mapping[str, Score],
+    comparisons: Mapping[str, Paired],
+    diagnosis: Diagnosis | None,
+) -> str:
+    """Return the answer to the reader's question: how good, against what, and is it sound."""
+    text = f"{plus_minus(metric, scores[metric])} {LONG_NAMES.get(metric, metric)} on {main}"
+    if "tfidf" in comparisons:
+        text += f", {_against(comparisons['tfidf'])}"
+    if diagnosis is not None:
+        text += f"; {diagnosis.short}"
+    return text + "."
+
+
+def _against(found: Paired) -> str:
+    unit = " points" if is_share(found.metric) else ""
+    size = difference(found.metric, abs(found.gain)).removeprefix("+")
+    side = "above" if found.difference > 0 else "below"
+    if size.strip("0.") == "":
+        return "level with TF-IDF"
+    if found.proved:
+        return f"{size}{unit} {side} TF-IDF (proved)"
+    needed = rows_needed(found)
+    more = f"; about {needed - found.rows:,} more rows would settle it" if needed else ""
+    return f"{size}{unit} {side} TF-IDF (not proved{more})"

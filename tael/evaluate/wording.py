@@ -1,0 +1,69 @@
+"""How figures are written for a reader: shares in percent, everything with its interval."""
+
+from tael.evaluate.score import Score
+
+__all__ = ["LONG_NAMES", "difference", "duration", "figure", "interval", "is_share", "plus_minus"]
+
+_SHARES = (
+    "accuracy", "f1", "f1_weighted", "f1_micro", "precision", "precision_weighted", "recall",
+    "recall_weighted",
+)  # fmt: skip
+LONG_NAMES = {
+    "accuracy": "accuracy",
+    "f1": "macro F1",
+    "f1_weighted": "weighted F1",
+    "f1_micro": "micro F1",
+    "precision": "macro precision",
+    "recall": "macro recall",
+    "precision_weighted": "weighted precision",
+    "recall_weighted": "weighted recall",
+    "auroc": "area under ROC",
+    "mcc": "Matthews correlation",
+    "ece": "calibration error (ECE)",
+    "r2": "R²",
+    "mse": "mean squared error",
+    "rmse": "root mean squared error",
+    "mae": "mean absolute error",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+}
+
+
+def is_share(metric: str) -> bool:
+    """Return whether a metric is written in percent, and its differences in points."""
+    return metric in _SHARES
+
+
+def figure(metric: str, value: float) -> str:
+    """Return `90.1 %` for a share, `0.953` else."""
+    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.3f}"
+
+
+def interval(metric: str, entry: Score) -> str:
+    """Return the ends of the interval, `88.5 – 91.7`."""
+    if is_share(metric):
+        return f"{100 * entry.low:.1f} – {100 * entry.high:.1f}"
+    return f"{entry.low:.3f} – {entry.high:.3f}"
+
+
+def plus_minus(metric: str, entry: Score) -> str:
+    """Return `90.1 % ± 1.6`: the value and half the width of its interval."""
+    half = (entry.high - entry.low) / 2
+    spread = f"{100 * half:.1f}" if is_share(metric) else f"{half:.3f}"
+    return f"{figure(metric, entry.value)} ± {spread}"
+
+
+def difference(metric: str, value: float) -> str:
+    """Return a difference with its sign: `+1.4` points for a share, `−0.012` else."""
+    text = f"{100 * value:+.1f}" if is_share(metric) else f"{value:+.3f}"
+    return text.replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """Return `8 s`, `6 min 40 s` or `2 h 05 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
