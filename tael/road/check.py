@@ -50,7 +50,8 @@ class Checked:
     samples: list[Record]
     counts: dict[str, int]
     estimate: Estimate
-    limit: int | None
+    limit: int | None  # rows looked at in each file, where that cut something off
+    full: bool
     currency: str
 
     def to_json(self) -> dict[str, Any]:
@@ -66,23 +67,28 @@ class Checked:
 
     def lines(self) -> list[str]:
         """Return the check for a reader, the answer first."""
-        looked = ", all rows read"
+        looked = "all rows read"
         if self.limit:
-            looked = (
-                f": looked at the first {self.limit:,} rows of each of train, dev and test, exact "
-                f"duplicates only; --full reads all"
-            )
+            looked = f"looked at the first {self.limit:,} rows of each of train, dev and test"
+        if not self.full:
+            looked += " for exact duplicates only; --full reads all and looks for near ones"
         labels = [f"{label} {count:,}" for label, count in self.labels.items()]
         if len(labels) > _SHOWN_LABELS:
             labels[_SHOWN_LABELS:] = [f"and {len(labels) - _SHOWN_LABELS} more"]
         return [
-            f"in order{looked}",
+            f"in order: {looked}",
             "rows: " + " · ".join(f"{split} {count:,}" for split, count in self.rows.items()),
-            *(f"  {name}: {count:,}" for name, count in self.counts.items() if count),
+            *(f"  {name}: {count:,}" for name, count in self._told()),
             *([f"labels in train: {' · '.join(labels)}"] if labels else []),
             *(_sample(record) for record in self.samples),
             self._estimate(),
         ]
+
+    def _told(self) -> Iterator[tuple[str, int]]:
+        """Yield what was counted, without zeros and what the line above says already."""
+        for name, count in self.counts.items():
+            if count and not name.endswith(" rows"):
+                yield name, count
 
     def _estimate(self) -> str:
         guess = self.estimate
@@ -122,6 +128,7 @@ def check(recipe: Recipe, *, full: bool = False) -> Checked:
         counts=dict(splits.counts),
         estimate=_estimate(recipe, splits.train, sizes),
         limit=limit if limit in read else None,
+        full=full,
         currency=recipe.machine.currency,
     )
 

@@ -48,7 +48,7 @@ def test_a_recipe_in_order_shows_rows_labels_samples_and_an_estimate() -> None:
     assert seen.limit is None
     assert seen.estimate.seconds > 0
     text = "\n".join(seen.lines())
-    assert text.startswith("in order, all rows read")
+    assert text.startswith("in order: all rows read for exact duplicates only")
     assert "good" in text
     assert "estimate: about" in text
     assert json.loads(json.dumps(seen.to_json()))["rows"] == seen.rows
@@ -63,7 +63,7 @@ def test_only_the_first_rows_are_read_and_that_is_said(monkeypatch: pytest.Monke
     assert "at least" in seen.lines()[-1]
     whole = checked(full=True)
     assert sum(whole.rows.values()) == 60
-    assert "all rows read" in whole.lines()[0]
+    assert whole.lines()[0] == "in order: all rows read"
 
 
 @pytest.mark.usefixtures("here")
