@@ -31,11 +31,16 @@ _BLOCK = 1 << 21  # pieces hashed at once: bounds memory
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A record that was taken out, the one it repeats, and their similarity (1.0: exact)."""
+    """A record that was taken out, the one it repeats, and the similarity of their pieces."""
 
     record: Record
     kept: Record
     similarity: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether the normalised texts are equal; their pieces may agree without that."""
+        return normalised(self.record) == normalised(self.kept)
 
 
 @dataclass(frozen=True, slots=True)

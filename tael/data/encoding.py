@@ -61,15 +61,17 @@ def locate(file: BinaryIO, codec: str) -> tuple[int, int]:
     """Return (byte offset, line) of the first byte that `codec` cannot decode; (-1, 0) if none."""
     decoder = codecs.getincrementaldecoder(codec)()
     offset, lines = 0, 1
-    for piece in iter(lambda: file.read(HEAD), b""):
+    while True:
+        piece = file.read(HEAD)
         pending = len(decoder.getstate()[0])
         try:
-            lines += decoder.decode(piece).count("\n")
+            lines += decoder.decode(piece, final=not piece).count("\n")
         except UnicodeDecodeError as error:
             before = codecs.decode(error.object[: error.start], codec, "ignore")
             return offset - pending + error.start, lines + before.count("\n")
+        if not piece:
+            return -1, 0
         offset += len(piece)
-    return -1, 0
 
 
 def _first_error(head: bytes, codec: str) -> int | None:

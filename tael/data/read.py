@@ -63,14 +63,15 @@ def _read_file(
             f"{path}: unknown format {suffix or 'without a suffix'}; "
             f"expected {', '.join(FORMATS)}, each also with .gz."
         )
-    with _opened(path) as file:
-        codec = _codec(path, encoding)
-        if codec not in ("utf-8", "utf-8-sig"):
-            _log.info("%s is read as %s", path, codec)
-            counts[f"files read as {codec}"] += 1
-        bad = _Bad(path, on_error, counts)
-        empty = True
-        for record in FORMATS[suffix](_lines(file, codec, bad), bad):
+    bad = _Bad(path, on_error, counts)
+    codec = _codec(path, encoding)
+    if codec not in ("utf-8", "utf-8-sig"):
+        _log.info("%s is read as %s", path, codec)
+        counts[f"files read as {codec}"] += 1
+    empty = True
+    # Universal newlines: LF, CR LF and CR.
+    with _opened(path) as file, io.TextIOWrapper(file, codec, bad.on_undecodable) as text:
+        for record in FORMATS[suffix](_lines(text, codec, bad), bad):
             empty = False
             counts["rows read"] += 1
             yield record
@@ -83,6 +84,7 @@ class _Bad:
 
     def __init__(self, path: Path, on_error: OnError, counts: Counter[str]) -> None:
         self.path, self.skip, self.counts = path, on_error == "skip", counts
+        self.on_undecodable = "replace" if self.skip else "strict"
 
     def __call__(self, line: int, reason: str, what: str) -> None:
         if not self.skip:
@@ -116,7 +118,7 @@ def _codec(path: Path, encoding: str) -> str:
     if encoding == "auto":
         return detect(head, path)
     try:
-        head[:0].decode(encoding)
+        io.TextIOWrapper(io.BytesIO(), encoding)
     except LookupError as error:
         raise DataError(
             f"data.encoding: unknown encoding {encoding!r}; for example utf-8, gb18030, big5."
@@ -124,10 +126,8 @@ def _codec(path: Path, encoding: str) -> str:
     return "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
 
 
-def _lines(file: BinaryIO, codec: str, bad: _Bad) -> Lines:
+def _lines(text: io.TextIOWrapper, codec: str, bad: _Bad) -> Lines:
     """Yield the lines with their numbers; undecodable bytes and endless lines are malformed."""
-    errors = "replace" if bad.skip else "strict"
-    text = io.TextIOWrapper(file, codec, errors)  # universal newlines: LF, CR LF and CR
     number = 0
     try:
         while line := text.readline(_LONGEST):
@@ -147,8 +147,6 @@ def _lines(file: BinaryIO, codec: str, bad: _Bad) -> Lines:
             f"{bad.path}: byte {offset} (line {at}) is not {codec}. "
             "Set data.encoding to the file's encoding, for example gb18030."
         ) from error
-    finally:
-        text.detach()  # the file belongs to the caller
 
 
 def _csv(lines: Lines, bad: _Bad) -> Iterator[Record]:

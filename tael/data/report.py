@@ -43,7 +43,7 @@ def write_report(folder: Path, splits: Splits, extra: Mapping[str, int] | None =
 
 def _lead(splits: Splits) -> str:
     kept = len(splits.train) + len(splits.dev) + len(splits.test)
-    exact = sum(match.similarity == 1 for match in splits.duplicates)
+    exact = sum(match.exact for match in splits.duplicates)
     near = len(splits.duplicates) - exact
     lead = f"{kept:,} texts are left: {len(splits.train):,} train, {len(splits.dev):,} dev, "
     lead += f"{len(splits.test):,} test. "
@@ -51,7 +51,27 @@ def _lead(splits: Splits) -> str:
     clash = sum(map(len, splits.conflicts))
     lead += f", {clash:,} rows with contradicting labels met" if clash else ""
     leaked = len(splits.leaks)
-    return lead + (f", {leaked:,} training rows that repeat dev or test." if leaked else ".")
+    lead += f", {leaked:,} training rows that repeat dev or test." if leaked else "."
+    share = _leak_if_split_first(splits)
+    return lead + (
+        f" Split first, about {100 * share:.0f} % of the test texts would have stood in train too."
+        if share >= 0.005
+        else ""
+    )
+
+
+def _leak_if_split_first(splits: Splits) -> float:
+    """Return the share of test rows with a copy in train, had rows been split with duplicates in.
+
+    For a group of g copies each row is expected in train with the share t of all rows, so a test
+    row has no copy there with the chance (1 - t)^(g - 1).
+    """
+    copies = Counter(id(match.kept) for match in splits.duplicates)
+    groups = [1 + times for times in copies.values()] + [len(group) for group in splits.conflicts]
+    kept = len(splits.train) + len(splits.dev) + len(splits.test)
+    total = kept + len(splits.duplicates) + sum(map(len, splits.conflicts))
+    train = len(splits.train) / kept
+    return sum(size * (1 - (1 - train) ** (size - 1)) for size in groups) / total
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -60,8 +80,8 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def _taken_out(splits: Splits) -> str:
-    near = sorted((m for m in splits.duplicates if m.similarity < 1), key=lambda m: m.similarity)
-    exact = [match for match in splits.duplicates if match.similarity == 1]
+    near = sorted((m for m in splits.duplicates if not m.exact), key=lambda m: m.similarity)
+    exact = [match for match in splits.duplicates if match.exact]
     parts = [
         _matches("Training rows that repeat dev or test", splits.leaks),
         _matches("Near duplicates, the least alike first", near),
