@@ -22,7 +22,6 @@ from typing import Protocol
 
 import uvicorn
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy.engine import make_url
 
 from tael.data.record import Record
 from tael.errors import RunError, UsageError
@@ -38,7 +37,7 @@ from tael.serve.predict import Loaded, Service
 from tael.serve.tables import open_database, sqlite_file
 from tael.task.base import Answer
 
-__all__ = ["Served", "Terms", "host_engine", "open_batches", "price_per_unit", "serve"]
+__all__ = ["Served", "Terms", "host_engine", "listen", "open_batches", "price_per_unit", "serve"]
 
 DRAIN_SECONDS = 30
 FIRST_KEY = "first"
@@ -93,7 +92,7 @@ def serve(
 
     `db` is the ledger's URL (default `<run>/serve/ledger.db`); `new_key` makes one more API key of
     that name. `say` gets what a person must read, a line each: a new key, once, and the address
-    when the service is ready. Raises UsageError when the port cannot be had, RunError when another
+    when the service is ready. Raises RunError when the port cannot be had or when another
     server holds the ledger, and what opening the engine raises.
     """
     from tael.engine.predictor import open_engine
@@ -135,7 +134,7 @@ def host_engine(
     say: Callable[[str], None],
 ) -> None:
     """Serve whatever `open_engine` returns; everything else as `serve` says."""
-    with _listen(host, port) as listener, _hold_ledger(url) as alone:
+    with listen(host, port) as listener, _hold_ledger(url) as alone:
         database = open_database(url)
         try:
             name = new_key or FIRST_KEY
@@ -219,7 +218,8 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def _listen(host: str, port: int) -> Iterator[socket.socket]:
+def listen(host: str, port: int) -> Iterator[socket.socket]:
+    """Take a port and hold it while the block runs; raises RunError when it cannot be had."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=1024)
@@ -245,7 +245,7 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
 @contextmanager
 def _hold_ledger(url: str) -> Iterator[bool]:
     """Keep other servers off an SQLite ledger; yields whether this server has it for itself."""
-    file = sqlite_file(make_url(url)) if url.startswith("sqlite") else None
+    file = sqlite_file(url)
     if file is None:
         yield False
         return

@@ -99,17 +99,14 @@ def open_database(url: str, *, create: bool = True) -> Engine:
     Raises UsageError for an URL that cannot be understood, RunError where there is no ledger, where
     it cannot be reached, or where another version of tael made it.
     """
+    file = sqlite_file(url)
+    if file is not None:
+        _make_private(file, create)
+    parsed = make_url(url)
     try:
-        parsed = make_url(url)
-        file = sqlite_file(parsed)
-        if file is not None:
-            _make_private(file, create)
         engine = create_engine(parsed, **_options(parsed))
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise UsageError(
-            f"--db {url.split('@')[-1]!r}: {_first_line(error)}; expected an SQLAlchemy URL "
-            "such as sqlite:///ledger.db or postgresql+psycopg://user@host/name"
-        ) from error
+        raise _wrong_url(url, error) from error
     if file is not None:
         event.listen(engine, "connect", _tune_sqlite)
         event.listen(engine, "begin", _lock_sqlite)
@@ -127,13 +124,24 @@ def open_database(url: str, *, create: bool = True) -> Engine:
     return engine
 
 
-def sqlite_file(url: URL) -> Path | None:
-    """Return the file of an SQLite URL; None for any other database."""
-    if url.get_backend_name() != "sqlite":
-        return None
-    if not url.database or url.database == ":memory:":
-        raise ArgumentError("a ledger in memory would lose every request; name a file")
-    return Path(url.database)
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of an SQLite URL; None for any other database; UsageError for no URL."""
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "sqlite":
+            return None
+    except (ArgumentError, ValueError) as error:
+        raise _wrong_url(url, error) from error
+    if not parsed.database or parsed.database == ":memory:":
+        raise _wrong_url(url, "a ledger in memory would lose every request; name a file")
+    return Path(parsed.database)
+
+
+def _wrong_url(url: str, reason: object) -> UsageError:
+    return UsageError(
+        f"--db {url.rpartition('@')[2]!r}: {_first_line(reason)}; expected an SQLAlchemy URL such "
+        "as sqlite:///ledger.db or postgresql+psycopg://user@host/name"
+    )
 
 
 def _options(url: URL) -> dict[str, Any]:
