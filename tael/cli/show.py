@@ -72,7 +72,8 @@ def show_scores(scores: Mapping[str, Any]) -> None:
 
 def show_counts(target: Path, counts: Mapping[str, int]) -> None:
     """Print where answers went and everything that was counted on the way."""
-    print(", ".join(f"{name}: {count:,}" for name, count in counts.items()) + f" → {target}")
+    told = ", ".join(f"{name}: {count:,}" for name, count in counts.items() if count)
+    print(f"{told} → {target}")
 
 
 def show_frontier(frontier: Any) -> None:
