@@ -93,14 +93,20 @@ def mcnemar(right_a_N: Floats, right_b_N: Floats) -> float:
 def rows_needed(found: Paired) -> int | None:
     """Return about how many records in all would prove this difference; None where it is 0.
 
-    The end of the interval is 1.96 deviations away, and a deviation shrinks with the root of the
-    number of records. This presumes that the difference seen is the true one.
+    The interval shrinks with the root of the number of records, and the deviations that p stands
+    for grow with it; the more careful of the two counts, to two digits. This presumes that the
+    difference seen is the true one.
     """
+    from scipy.stats import norm
+
     distance = abs(found.difference)
     deviation = (found.high - found.low) / (2 * _Z)
-    if not distance or not math.isfinite(deviation):
+    if not distance or not math.isfinite(deviation) or not found.p < 1:
         return None
-    return max(found.rows, math.ceil(found.rows * (_Z * deviation / distance) ** 2))
+    reached = min(distance / deviation if deviation else math.inf, float(norm.isf(found.p / 2)))
+    needed = found.rows * max(1.0, (_Z / reached) ** 2)
+    unit: int = 10 ** max(0, math.floor(math.log10(needed)) - 1)
+    return max(found.rows, math.ceil(needed / unit) * unit)
 
 
 def _two_sided(drawn_R: Floats) -> float:

@@ -63,6 +63,7 @@ def _settled(draw: Callable[_P, str]) -> Callable[_P, str]:
         del settings["backend"]  # choosing one would load a window system's library
         settings |= {"svg.fonttype": "none", "svg.hashsalt": "tael"}
         settings |= {"text.parse_math": False, "text.color": _INK}
+        settings |= {"axes.titleweight": "bold", "axes.titlesize": _SIZE + 1}
         with matplotlib.rc_context(settings), warnings.catch_warnings():
             # The reader's own font draws the text; that Matplotlib's lacks a glyph does not matter.
             warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -367,14 +368,18 @@ def _svg(figure: Any, title: str) -> str:
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>|<!--.*?-->", "", text, flags=re.S)
+    # The family stands once, at the root; how Matplotlib writes it depends on its version.
+    text = re.sub(r"font-family: [^;\"]+(; )?", "", text)
     text = re.sub(r"(font: [^;\"]*?[\d.]+px) [^;\"]+", rf"\1 var(--font, {_FONT})", text)
+    text = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", text)
     for stand_in, (name, color, _) in _VARIABLES.items():
         text = text.replace(stand_in, f"var(--{name}, {color})")
     box = re.search(r'viewBox="([^"]+)"', text)
     assert box is not None
     head = (
         f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-        f' viewBox="{box.group(1)}" role="img" aria-label="{escape(title)}">'
+        f' viewBox="{box.group(1)}" style="font-family: var(--font, {_FONT})"'
+        f' role="img" aria-label="{escape(title)}">'
     )
     text = head + text[text.index(">") + 1 :]
     # Several charts share a page, so the names inside each need a prefix of its own.
