@@ -9,11 +9,8 @@ from tael.model.head import HeadKind
 __all__ = ["ARCHITECTURES", "DERIVED", "config_from", "config_to", "layout", "plain"]
 
 ARCHITECTURES: dict[HeadKind, str] = {
-    "classify": "BertForSequenceClassification",
-    "mlm": "BertForMaskedLM",
-    "pool": "BertModel",
-    "none": "BertModel",
-}
+    "classify": "BertForSequenceClassification", "mlm": "BertForMaskedLM",
+    "pool": "BertModel", "none": "BertModel"}  # fmt: skip
 _KEYS = {  # ours: theirs; what a file does not say has BERT's default
     "vocab": "vocab_size", "hidden": "hidden_size", "layers": "num_hidden_layers",
     "heads": "num_attention_heads", "ffn": "intermediate_size",
@@ -28,24 +25,19 @@ _EMBEDDING = {
 }  # fmt: skip
 _BLOCK = {
     "attention.qkv": ["attention.self.query", "attention.self.key", "attention.self.value"],
-    "attention.out": ["attention.output.dense"], "attention_norm": ["attention.output.LayerNorm"],
-    "ffn.up": ["intermediate.dense"], "ffn.down": ["output.dense"],
-    "ffn_norm": ["output.LayerNorm"],
-}  # fmt: skip
+    "attention.out": ["attention.output.dense"], "ffn.up": ["intermediate.dense"],
+    "attention_norm": ["attention.output.LayerNorm"], "ffn_norm": ["output.LayerNorm"],
+    "ffn.down": ["output.dense"]}  # fmt: skip
 _HEADS: dict[HeadKind, dict[str, list[str]]] = {
     "classify": {"head.pooler.dense": ["pooler.dense"], "head.classifier": ["classifier"]},
-    "mlm": {
-        "head.dense": ["cls.predictions.transform.dense"],
-        "head.norm": ["cls.predictions.transform.LayerNorm"],
-        "head": ["cls.predictions"],
-    },
-    "pool": {"head.dense": ["pooler.dense"]},
-    "none": {},
-}
+    "mlm": {"head.dense": ["cls.predictions.transform.dense"],
+            "head.norm": ["cls.predictions.transform.LayerNorm"], "head": ["cls.predictions"]},
+    "pool": {"head.dense": ["pooler.dense"]}, "none": {},
+}  # fmt: skip
 _ALIASES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 # In files of some versions, and known from the config or from another tensor.
-_DECODER = "cls.predictions.decoder"
-DERIVED = ("embeddings.position_ids", f"{_DECODER}.weight", f"{_DECODER}.bias")
+DERIVED = ("embeddings.position_ids",
+           "cls.predictions.decoder.weight", "cls.predictions.decoder.bias")  # fmt: skip
 
 
 def config_from(raw: dict[str, Any]) -> ModelConfig:
