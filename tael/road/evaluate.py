@@ -46,9 +46,8 @@ def read_records(
     Returns the records and what was counted on the way.
     """
     counts: Counter[str] = Counter()
-    rows = read(
-        (path,), encoding=recipe.data.encoding, on_error=recipe.data.on_error, counts=counts
-    )
+    data = recipe.data
+    rows = read((path,), encoding=data.encoding, on_error=data.on_error, counts=counts)
     records = list(
         clean(
             rows,

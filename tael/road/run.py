@@ -1,0 +1,58 @@
+"""The main job: data → train → variants → report → price, each stage only where it is missing."""
+
+import json
+from pathlib import Path
+
+from tael.compress.variant import make_variants
+from tael.errors import FloorError
+from tael.price.frontier import price
+from tael.recipe.schema import Recipe
+from tael.road.report import report
+from tael.train import guard
+from tael.train.progress import make_progress
+from tael.train.run import Run
+from tael.train.track import Track
+from tael.train.train import train
+
+__all__ = ["run"]
+
+
+def run(recipe: Recipe, out: str | Path | None = None, *, progress: bool = True) -> Path:
+    """Do all that `recipe` says and return the run's folder, `runs/<name>` by default.
+
+    Goes on where an earlier call stopped; a finished run is left untouched. Raises what its stages
+    raise: DataError, RecipeError, RunError, CheckpointError, and FloorError where no variant keeps
+    the floor (the report and the frontier are written even then).
+    """
+    folder = train(recipe, Path(out) if out is not None else None, progress=progress)
+    if _is_priced(folder):
+        return folder
+    opened = Run(folder)
+    shown = make_progress(progress, recipe.machine.currency)
+    with guard.locked(folder):
+        track = Track(folder, float(recipe.machine.price_per_hour), shown)
+        try:
+            with track.phase("variants"):
+                make_variants(opened, progress=progress)
+            if not (folder / "report.html").exists():
+                with track.phase("report"):
+                    shown.say(report(opened))
+            with track.phase("price"):
+                shown.say(price(folder, progress=progress).sentence)
+        finally:
+            track.close()
+    return folder
+
+
+def _is_priced(folder: Path) -> bool:
+    """Say whether the run has been priced; FloorError where it was and nothing kept the floor."""
+    path = folder / "price" / "frontier.json"
+    if not path.exists() or not (folder / "report.html").exists():
+        return False
+    frontier = json.loads(path.read_text("utf-8"))
+    if frontier["chosen"] is None:
+        raise FloorError(
+            f"{path}: no variant keeps the floor {frontier['floor']}; lower price.floor in the "
+            f"recipe and price again with `tael price {folder}`"
+        )
+    return True
