@@ -70,8 +70,8 @@ def check_parity(
             mask_BT = (batch.documents_BT != 0).long()
             types_BT = torch.zeros_like(batch.ids_BT) if batch.types_BT is None else batch.types_BT
             found_BC = run_session(session, batch.ids_BT.numpy(), mask_BT.numpy(), types_BT.numpy())
-            difference = np.abs(found_BC - expected_BC).max(initial=0.0)
-            largest = max(largest, float(difference)) if np.isfinite(difference) else np.inf
+            difference = np.nan_to_num(np.abs(found_BC - expected_BC), nan=np.inf)
+            largest = max(largest, float(difference.max()))
             scale = max(scale, float(np.abs(expected_BC).max()))
             decisions += _other_decisions(task, expected_BC, found_BC)
     if decisions or largest > TOLERANCE * scale:
@@ -87,8 +87,9 @@ def _other_decisions(
     task: Task, expected_BC: NDArray[np.float32], found_BC: NDArray[np.float32]
 ) -> int:
     """Count the rows whose decided labels differ; numbers (regression) decide nothing."""
-    pairs = zip(task.decode(expected_BC), task.decode(found_BC), strict=True)
-    return sum(
+    finite_B = np.isfinite(found_BC).all(axis=1)  # what is no number decides nothing
+    pairs = zip(task.decode(expected_BC[finite_B]), task.decode(found_BC[finite_B]), strict=True)
+    return int((~finite_B).sum()) + sum(
         one.get("label", one.get("labels")) != other.get("label", other.get("labels"))
         for one, other in pairs
     )

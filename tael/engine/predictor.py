@@ -34,7 +34,8 @@ class Engine:
         """Return one answer a record, in order; neither order nor company changes an answer."""
         if not records:
             return []
-        return self.task.decode(self.runtime.logits(records))
+        repaired = [self.task.repaired(record) for record in records]
+        return self.task.decode(self.runtime.logits(repaired))
 
 
 def open_engine(run: Path, variant: str | None = None, threads: int | None = None) -> Engine:

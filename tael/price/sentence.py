@@ -38,7 +38,7 @@ def money(amount: float, currency: str) -> str:
     if amount == 0:
         return f"0 {currency}"
     digits = 2
-    while digits < 15 and abs(amount) < 10.0 ** (2 - digits):
+    while digits < 15 and float(f"{abs(amount):.1e}") < 10.0 ** (1 - digits):
         digits += 1
     return f"{amount:,.{digits}f} {currency}"
 
@@ -111,6 +111,8 @@ def _cheaper(by_id: dict[str, Priced], row: Priced) -> str:
 
 
 def _keeps(floor: Floor, proof: Proof) -> str:
+    if floor.better(proof.value, proof.base):
+        return f"is better than it ({floor.metric} {proof.value:.4g} against {proof.base:.4g})"
     if floor.higher and proof.base > 0:
         return f"keeps {100 * proof.value / proof.base:.1f} % of its {floor.metric}"
     return f"has {floor.metric} {proof.value:.4g} where it has {proof.base:.4g}"
