@@ -62,7 +62,6 @@ async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
         ) from error
     except ClientDisconnect as error:
         raise RefusedError("the client went away", 499, code="client_gone") from error
-    request.state.body_read = True  # else a refusal must reckon with a client that still sends
     return bytes(body)
 
 

@@ -78,13 +78,13 @@ class Service:
         try:
             response = await self._answer(request, name)
         except RefusedError as error:
-            response = self._refuse(request, error)
+            response = self._refuse(error)
         except DataError as error:  # the engine says what is wrong with a text
-            response = self._refuse(request, RefusedError(str(error), 422, code="refused_text"))
+            response = self._refuse(RefusedError(str(error), 422, code="refused_text"))
         except Exception as error:  # the client gets 500, the log says where, the server goes on
             _log.error("request %s: %s at %s", name, type(error).__name__, _frames(error))
             sorry = f"the server failed; its log has the reason under request {name}"
-            response = self._refuse(request, RefusedError(sorry, 500, code="internal"))
+            response = self._refuse(RefusedError(sorry, 500, code="internal"))
         response.headers["x-request-id"] = name
         self.monitor.requests.labels(response.status_code).inc()
         self.monitor.seconds.observe(time.perf_counter() - started)
@@ -138,9 +138,9 @@ class Service:
         }
         return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
 
-    def _refuse(self, request: Request, error: RefusedError) -> Response:
+    def _refuse(self, error: RefusedError) -> Response:
         self.monitor.refused.labels(error.code).inc()
-        return Refusal(error, unread=_may_still_send(request))
+        return Refusal(error)
 
 
 async def _unless_gone(request: Request, work: Awaitable[list[Answer]]) -> list[Answer]:
@@ -160,11 +160,6 @@ async def _unless_gone(request: Request, work: Awaitable[list[Answer]]) -> list[
 async def _hang_up(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _may_still_send(request: Request) -> bool:
-    has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
-    return has_body and not getattr(request.state, "body_read", False)
 
 
 def _json(body: bytes, headers: dict[str, str] | None = None) -> Response:
