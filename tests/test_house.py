@@ -32,7 +32,9 @@ def imports_of(path: Path, *, lazy: bool = True) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import"
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            if node.module != "tael":  # `from tael import files` is an import of files
+                found.add(node.module)
     return found
 
 

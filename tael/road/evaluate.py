@@ -11,6 +11,7 @@ from tael.engine.predictor import open_engine
 from tael.errors import DataError
 from tael.evaluate.score import score
 from tael.recipe.schema import Recipe
+from tael.task.classify import Classify
 from tael.train.run import Run
 
 __all__ = ["evaluate", "read_records"]
@@ -31,8 +32,10 @@ def evaluate(
     else:
         records, _ = read_records(Path(data), opened.recipe, labelled=True)
     engine = open_engine(opened.folder, variant)
-    references = engine.task.references(records)
-    scores = score(engine.task, engine.predict(records), references, seed=opened.recipe.seed)
+    task = engine.task
+    assert isinstance(task, Classify), "the only task so far that is scored"
+    references = task.references(records)
+    scores = score(task, engine.predict(records), references, seed=opened.recipe.seed)
     return {
         name: {"value": one.value, "low": one.low, "high": one.high} for name, one in scores.items()
     }

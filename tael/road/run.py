@@ -6,6 +6,7 @@ from pathlib import Path
 from tael.compress.variant import make_variants
 from tael.errors import FloorError
 from tael.price.frontier import price
+from tael.recipe.load import load_recipe
 from tael.recipe.schema import Recipe
 from tael.road.report import report
 from tael.train import guard
@@ -17,13 +18,16 @@ from tael.train.train import train
 __all__ = ["run"]
 
 
-def run(recipe: Recipe, out: str | Path | None = None, *, progress: bool = True) -> Path:
-    """Do all that `recipe` says and return the run's folder, `runs/<name>` by default.
+def run(
+    recipe: Recipe | str | Path, out: str | Path | None = None, *, progress: bool = True
+) -> Path:
+    """Do all that `recipe` (or the recipe's file) says; return the run's folder, `runs/<name>`.
 
     Goes on where an earlier call stopped; a finished run is left untouched. Raises what its stages
     raise: DataError, RecipeError, RunError, CheckpointError, and FloorError where no variant keeps
     the floor (the report and the frontier are written even then).
     """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     folder = train(recipe, Path(out) if out is not None else None, progress=progress)
     if _is_priced(folder):
         return folder

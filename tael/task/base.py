@@ -69,6 +69,10 @@ class Task(Protocol):
     name: str
     metric: str
 
+    def repaired(self, record: Record) -> Record:
+        """Return a record from outside with its texts repaired as the training texts were."""
+        ...
+
     def encode(self, record: Record) -> Example:
         """Return one record as ids; DataError where it cannot be one."""
         ...

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, create_model
 from tokenizers import Tokenizer
 
+from tael.data.clean import repair
 from tael.data.record import Record, place
 from tael.data.tokenizer import specials
 from tael.errors import CheckpointError, DataError, RecipeError
-from tael.recipe.schema import Recipe
+from tael.recipe.schema import Clean, Recipe
 from tael.task.base import Answer, Example
 from tael.task.labels import Kind, check_unseen, find_labels, number, parts
 from tael.task.metrics import measure
@@ -42,7 +43,8 @@ class Classify:
     """Texts to labels.
 
     `labels` fixes the order of the classes; regression has none. `label_smoothing` and
-    `class_weights` (one a label) matter for the loss only. `center` and `scale` are the mean and
+    `class_weights` (one a label) matter for the loss only. `repairs` are made to every text that
+    is answered, as they were to the training texts. `center` and `scale` are the mean and
     the deviation of a regression's targets in train: the network learns (target - center) / scale,
     its head turns that back, so logits are in the user's unit everywhere.
     """
@@ -60,11 +62,13 @@ class Classify:
         class_weights: Sequence[float] | None = None,
         center: float = 0.0,
         scale: float = 1.0,
+        repairs: Clean | None = None,
     ) -> None:
         self.tokenizer, self.labels, self.kind = tokenizer, list(labels), kind
         self.max_tokens = max_tokens
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
         self.center, self.scale = center, scale
+        self.repairs = repairs or Clean()
         self.metric = _METRICS[kind]
         self.problem_type = _PROBLEMS[kind]  # transformers' word for `kind`
         self._specials = specials(tokenizer)
@@ -96,6 +100,7 @@ class Classify:
             class_weights=_weights(records, labels, recipe),
             center=center,
             scale=scale,
+            repairs=recipe.data.clean,
         )
 
     @classmethod
@@ -109,11 +114,18 @@ class Classify:
             raise CheckpointError(
                 f"task.json: kind {kind!r}, max_tokens {max_tokens!r}: not a task"
             )
-        return cls(tokenizer, [str(label) for label in labels], kind, max_tokens)
+        repairs = Clean.model_validate(raw.get("repairs", {}))
+        return cls(tokenizer, [str(label) for label in labels], kind, max_tokens, repairs=repairs)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` needs to answer in the same way."""
-        return {"labels": self.labels, "kind": self.kind, "max_tokens": self.max_tokens}
+        repairs = self.repairs.model_dump(include={"unicode", "controls", "whitespace"})
+        return {
+            "labels": self.labels,
+            "kind": self.kind,
+            "max_tokens": self.max_tokens,
+            "repairs": repairs,
+        }
 
     @property
     def classes(self) -> int:
@@ -121,6 +133,14 @@ class Classify:
         return 1 if self.kind == "regression" else len(self.labels)
 
     # Records to batches
+
+    def repaired(self, record: Record) -> Record:
+        """Return the record with its texts repaired as the training texts were; twice is once."""
+        fixed = dict(record)
+        for role in ("text", "text_pair"):
+            if isinstance(record.get(role), str):
+                fixed[role] = repair(record[role], self.repairs)
+        return fixed
 
     def encode(self, record: Record) -> Example:
         """Return one record as ids; DataError for a label that the task does not have."""
