@@ -89,12 +89,7 @@ def open_folder(
     if dropout is not None:
         config = replace(config, dropout=dropout, attention_dropout=dropout)
     config = replace(config, droppath=droppath)
-    sources = {bert.plain(name): source for name, source in find_sources(folder).items()}
-    sources = {name: source for name, source in sources.items() if name not in bert.DERIVED}
-    if config.layers > len(sources):  # said before so many layers are built
-        raise CheckpointError(
-            f"{folder}: does not fit its config: {config.layers:,} layers, {len(sources):,} tensors"
-        )
+    sources = _sources(folder, config)
     kind = _kind(raw, sources) if head == "auto" else head
     may_lack = head == "mlm" or (head == "classify" and classes is not None)
     if kind == "classify" and classes is None:
@@ -156,6 +151,17 @@ def _config(folder: Path, raw: dict[str, Any]) -> tuple[ModelConfig, list[str]]:
         warnings.append(f"{path}: auto_map asks to run the checkpoint's own code; it is ignored")
     warnings += check_vocabulary(folder, config.vocab)
     return config, warnings
+
+
+def _sources(folder: Path, config: ModelConfig) -> dict[str, Source]:
+    """Return where each tensor that is a weight lies, by its plain name."""
+    found = {bert.plain(name): source for name, source in find_sources(folder).items()}
+    sources = {name: source for name, source in found.items() if name not in bert.DERIVED}
+    if config.layers > len(sources):  # said before so many layers are built
+        raise CheckpointError(
+            f"{folder}: does not fit its config: {config.layers:,} layers, {len(sources):,} tensors"
+        )
+    return sources
 
 
 def _kind(raw: dict[str, Any], sources: dict[str, Source]) -> HeadKind:
