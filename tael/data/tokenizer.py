@@ -217,11 +217,7 @@ def _trained(texts: Sequence[str], model: Any, trainer: Any, mark: str = "▁") 
 
 
 def _unigram(texts: Sequence[str], room: int, with_bytes: bool) -> Any:
-    cut = _shell(models.Unigram()).pre_tokenizer
-    words: Counter[str] = Counter()
-    for text in texts:
-        for line in text.split("\n"):
-            words.update(word for word, _ in cut.pre_tokenize_str(line))
+    words = _words(texts, "▁")
     # Lower-case text must not teach that capitals are rare bytes.
     alphabet = "".join(map(chr, range(0x21, 0x7F))) if with_bytes else ""
     scored = learn_pieces(words, room, alphabet)
@@ -245,12 +241,25 @@ def _bpe(texts: Sequence[str], room: int, with_bytes: bool) -> Any:
 
 
 def _wordpiece(texts: Sequence[str], room: int, with_bytes: bool) -> Any:
+    inner = {character for word in _words(texts, "") for character in word[1:]}
     trainer = trainers.WordPieceTrainer(
-        vocab_size=room + (len(_BYTES) if with_bytes else 0), show_progress=False
+        vocab_size=room + (len(_BYTES) if with_bytes else 0),
+        # Else these get their ids in the order of a hash map, and ids decide between equal pairs.
+        special_tokens=[f"##{character}" for character in sorted(inner)],
+        show_progress=False,
     )
     trained = _trained(texts, models.WordPiece(unk_token="[UNK]"), trainer, "")["vocab"]
     pieces = [*SPECIALS, *sorted(trained, key=trained.get)]
     return models.WordPiece({piece: id_ for id_, piece in enumerate(pieces)}, unk_token="[UNK]")
+
+
+def _words(texts: Sequence[str], mark: str) -> Counter[str]:
+    cut = _shell(models.Unigram(), mark).pre_tokenizer
+    words: Counter[str] = Counter()
+    for text in texts:
+        for line in text.split("\n"):
+            words.update(word for word, _ in cut.pre_tokenize_str(line))
+    return words
 
 
 def _from_vocab(folder: Path) -> Tokenizer:
