@@ -20,6 +20,7 @@ from tael.evaluate.wording import LONG_NAMES, difference, duration, figure, inte
 from tael.files import write_text
 from tael.page import chart, page
 from tael.page.page import Html, Section
+from tael.page.svg import standalone
 from tael.task.metrics import calibration, confusion, per_class
 
 __all__ = ["write_report"]
@@ -42,7 +43,7 @@ def write_report(run: Path, evidence: Evidence, *, resamples: int = 1000) -> Fin
     findings = find(evidence, resamples=resamples)
     drawn = draw_curves(evidence, findings)
     for name, (svg, _) in drawn.items():
-        write_text(run / "curves" / f"{name}.svg", chart.standalone(svg))
+        write_text(run / "curves" / f"{name}.svg", standalone(svg))
     about = _subtitle(evidence)
     text = page.render(
         evidence.name, findings.sentence, _sections(evidence, findings, drawn), subtitle=about
@@ -186,7 +187,7 @@ def _classes(evidence: Evidence, findings: Findings) -> Html:
         [(label, *row) for label, row in zip(evidence.labels, counts, strict=True)],
         numeric=set(range(1, len(evidence.labels) + 1)),
     )
-    caption = "Each row is a true class; the darker a cell, the larger its share of the row."
+    caption = "Each row is a true class; the stronger a colour, the larger its share of the row."
     return page.grid(table, page.figure(svg, caption, behind))
 
 

@@ -4,17 +4,13 @@ Matplotlib draws with stand-in colours, which become the page's CSS variables af
 text. The same numbers give the same bytes. Matplotlib is imported when the first chart is drawn.
 """
 
-import hashlib
-import io
 import re
 import unicodedata
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any
 
-from tael.page.page import escape
+from tael.page.svg import INK, LINE, MUTED, PAPER, SERIES, SIZE, settled, to_svg
 
 __all__ = [
     "Point",
@@ -24,52 +20,10 @@ __all__ = [
     "lines",
     "reliability",
     "scatter",
-    "standalone",
 ]
 
-# Stand-in → the page's variable, with the light colour for a chart that stands alone.
-_INK, _MUTED, _LINE, _PAPER = "#010101", "#010102", "#010103", "#010104"
-_SERIES = tuple(f"#0101{number:02x}" for number in range(0x11, 0x18))
-_VARIABLES = {
-    _INK: ("ink", "#1d2126", "#e8eaed"),
-    _MUTED: ("muted", "#5c6670", "#a0a8b0"),
-    _LINE: ("line", "#dde1e5", "#363c42"),
-    _PAPER: ("paper", "#ffffff", "#14171a"),
-    _SERIES[0]: ("c1", "#0072b2", "#56b4e9"),
-    _SERIES[1]: ("c2", "#e69f00", "#e69f00"),
-    _SERIES[2]: ("c3", "#009e73", "#2fc29a"),
-    _SERIES[3]: ("c4", "#d55e00", "#f07f3c"),
-    _SERIES[4]: ("c5", "#56b4e9", "#3d8fd1"),
-    _SERIES[5]: ("c6", "#cc79a7", "#e09cc2"),
-    _SERIES[6]: ("c7", "#8a8f94", "#9aa0a6"),
-}
-_FONT = "system-ui, 'Segoe UI', 'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', sans-serif"
-_SIZE = 10.0  # points; the figure is about 390 wide, so this stays readable on a telephone
 _WIDTH = 5.4  # inches
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))  # told apart without colour
-
-
-_P = ParamSpec("_P")
-
-
-def _settled(draw: Callable[_P, str]) -> Callable[_P, str]:
-    """Let `draw` run with fixed settings, whatever the reader's own Matplotlib is set to."""
-
-    @wraps(draw)
-    def settled(*arguments: _P.args, **options: _P.kwargs) -> str:
-        import matplotlib
-
-        settings: Any = dict(matplotlib.rcParamsDefault)
-        del settings["backend"]  # choosing one would load a window system's library
-        settings |= {"svg.fonttype": "none", "svg.hashsalt": "tael"}
-        settings |= {"text.parse_math": False, "text.color": _INK}
-        settings |= {"axes.titleweight": "bold", "axes.titlesize": _SIZE + 1}
-        with matplotlib.rc_context(settings), warnings.catch_warnings():
-            # The reader's own font draws the text; that Matplotlib's lacks a glyph does not matter.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            return draw(*arguments, **options)
-
-    return settled
 
 
 @dataclass(frozen=True)
@@ -84,7 +38,7 @@ class Point:
     highlight: bool = False
 
 
-@_settled
+@settled
 def lines(
     series: Mapping[str, Sequence[tuple[float, float]]],
     *,
@@ -100,7 +54,7 @@ def lines(
         axes.plot(
             [point[0] for point in points],
             [point[1] for point in points],
-            color=_SERIES[number % len(_SERIES)],
+            color=SERIES[number % len(SERIES)],
             linestyle=_DASHES[number % len(_DASHES)],
             marker="o" if few else None,
             markersize=3.5,
@@ -109,17 +63,17 @@ def lines(
             zorder=3 - 0.1 * number,
         )
     for place, word in marks:
-        axes.axvline(place, color=_MUTED, linewidth=1, linestyle=(0, (3, 3)))
+        axes.axvline(place, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
         axes.annotate(
             word, (place, 1), xycoords=("data", "axes fraction"), xytext=(3, -3),
-            textcoords="offset points", va="top", color=_MUTED, fontsize=_SIZE - 1.5,
+            textcoords="offset points", va="top", color=MUTED, fontsize=SIZE - 1.5,
         )  # fmt: skip
     if len(series) > 1:
         _legend(figure, axes, len(series))
-    return _svg(figure, title)
+    return to_svg(figure, title)
 
 
-@_settled
+@settled
 def scatter(
     points: Sequence[Point],
     *,
@@ -136,26 +90,26 @@ def scatter(
         _log_ticks(axes)
     on_path = sorted((p for p in points if p.label in path), key=lambda p: p.x)
     axes.plot(
-        [p.x for p in on_path], [p.y for p in on_path], color=_SERIES[0], linewidth=1.6, zorder=1
+        [p.x for p in on_path], [p.y for p in on_path], color=SERIES[0], linewidth=1.6, zorder=1
     )
     if floor is not None:
-        axes.axhline(floor, color=_SERIES[3], linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
+        axes.axhline(floor, color=SERIES[3], linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
         axes.annotate(
             "floor", (0, floor), xycoords=("axes fraction", "data"), xytext=(3, 3),
-            textcoords="offset points", color=_SERIES[3], fontsize=_SIZE - 1,
+            textcoords="offset points", color=SERIES[3], fontsize=SIZE - 1,
         )  # fmt: skip
     for point in points:
-        color = _SERIES[3] if point.highlight else _SERIES[0] if point.label in path else _MUTED
+        color = SERIES[3] if point.highlight else SERIES[0] if point.label in path else MUTED
         if point.low is not None and point.high is not None:
             axes.plot([point.x] * 2, [point.low, point.high], color=color, linewidth=1, zorder=2)
         size = 64 if point.highlight else 28
-        axes.scatter([point.x], [point.y], s=size, color=color, edgecolors=_PAPER, zorder=3)
+        axes.scatter([point.x], [point.y], s=size, color=color, edgecolors=PAPER, zorder=3)
     axes.margins(x=0.16, y=0.12)
     _label_points(figure, axes, points)
-    return _svg(figure, title)
+    return to_svg(figure, title)
 
 
-@_settled
+@settled
 def bars(
     values: Mapping[str, float],
     *,
@@ -168,37 +122,35 @@ def bars(
     names = list(values)
     figure, axes = _axes(title, x, "", height=0.9 + 0.26 * len(names), names=names)
     places = range(len(names))
-    axes.barh(places, list(values.values()), height=0.64, color=_SERIES[0], alpha=0.85)
+    axes.barh(places, list(values.values()), height=0.64, color=SERIES[0], alpha=0.85)
     for place, name in zip(places, names, strict=True):
         value = values[name]
         ends = (intervals or {}).get(name, (value, value))
         if ends[0] != ends[1]:
-            axes.plot(ends, [place, place], color=_INK, linewidth=1.2)
+            axes.plot(ends, [place, place], color=INK, linewidth=1.2)
         shown = f"{value:,.0f}" if float(value).is_integer() else f"{value:.{digits}f}"
         axes.annotate(
             shown, (max(value, ends[1]), place), xytext=(4, 0), textcoords="offset points",
-            va="center", fontsize=_SIZE - 1,
+            va="center", fontsize=SIZE - 1,
         )  # fmt: skip
     axes.set_yticks(list(places), [_short(name) for name in names])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.14)
-    return _svg(figure, title)
+    return to_svg(figure, title)
 
 
-@_settled
+@settled
 def histogram(
     values: Sequence[float], *, x: str, title: str, y: str = "texts", bins: int = 40
 ) -> str:
     """Draw how often values fall into each of `bins` equal intervals."""
     figure, axes = _axes(title, x, y)
-    axes.hist(
-        list(values), bins=bins, color=_SERIES[0], alpha=0.85, edgecolor=_PAPER, linewidth=0.4
-    )
-    return _svg(figure, title)
+    axes.hist(list(values), bins=bins, color=SERIES[0], alpha=0.85, edgecolor=PAPER, linewidth=0.4)
+    return to_svg(figure, title)
 
 
-@_settled
+@settled
 def heatmap(
     counts: Sequence[Sequence[float]], labels: Sequence[str], *, x: str, y: str, title: str
 ) -> str:
@@ -206,52 +158,37 @@ def heatmap(
     size = len(labels)
     cell = max(9.0, min(30.0, 420 / max(size, 1)))  # points
     figure, axes = _axes(title, x, y, height=(64 + cell * max(size, 3)) / 72, names=labels)
-    for row, line in enumerate(counts):
-        total = sum(line) or 1
+    _shade(axes, counts)
+    for row, line in enumerate(counts if size <= 15 else ()):
         for column, count in enumerate(line):
-            share = float(count / total)
-            if count or size <= 15:
-                axes.add_patch(_square(column, row, share))
-            if count and size <= 15:
+            if count:
                 axes.text(
                     column, row, f"{count:,.0f}", ha="center", va="center",
-                    color=_PAPER if share > 0.55 else _INK,
-                    fontsize=_SIZE - 1 if size <= 8 else _SIZE - 2.5,
+                    color=PAPER if count > 0.55 * sum(line) else INK,
+                    fontsize=SIZE - 1 if size <= 8 else SIZE - 2.5,
                 )  # fmt: skip
     axes.set_xlim(-0.5, size - 0.5)
     axes.set_ylim(size - 0.5, -0.5)
     axes.grid(visible=False)
     _name_classes(figure, axes, [_short(label, 14) for label in labels], cell)
-    return _svg(figure, title)
+    return to_svg(figure, title)
 
 
-@_settled
+@settled
 def reliability(bins: Sequence[tuple[float, float, int]], *, title: str) -> str:
     """Draw calibration: (mean confidence, share that was right, number of answers) per bin."""
     figure, axes = _axes(title, "confidence of the answer", "share that was right", height=3.4)
-    axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=(0, (4, 3)), label="perfect")
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="perfect")
     filled = [entry for entry in bins if entry[2]]
     most = max((entry[2] for entry in filled), default=1)
     confidence, right = [entry[0] for entry in filled], [entry[1] for entry in filled]
-    axes.plot(confidence, right, color=_SERIES[0], linewidth=1.6, label="this model")
+    axes.plot(confidence, right, color=SERIES[0], linewidth=1.6, label="this model")
     sizes = [12 + 110 * entry[2] / most for entry in filled]
-    axes.scatter(confidence, right, s=sizes, color=_SERIES[0], edgecolors=_PAPER, zorder=3)
+    axes.scatter(confidence, right, s=sizes, color=SERIES[0], edgecolors=PAPER, zorder=3)
     axes.set_xlim(min([*confidence, 0.5]) - 0.05, 1.03)
     axes.set_ylim(min([*right, 0.5]) - 0.05, 1.05)
     _legend(figure, axes, 2)
-    return _svg(figure, title)
-
-
-def standalone(svg: str) -> str:
-    """Return a chart as a file of its own, with background and colours for light and dark."""
-    light = "".join(f"--{name}: {color}; " for name, color, _ in _VARIABLES.values())
-    dark = "".join(f"--{name}: {color}; " for name, _, color in _VARIABLES.values())
-    style = (
-        f"<style>svg {{ {light}background: var(--paper); }} "
-        f"@media (prefers-color-scheme: dark) {{ svg {{ {dark}}} }}</style>"
-    )
-    head, _, rest = svg.partition(">")
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{head}>{style}{rest}\n'
+    return to_svg(figure, title)
 
 
 def _axes(
@@ -263,18 +200,18 @@ def _axes(
     figure = Figure(figsize=(_WIDTH, height))
     axes = figure.add_subplot()
     axes.set_title(
-        _plain(title), loc="left", fontsize=_SIZE + 1, fontweight="bold", color=_INK, pad=8
+        _plain(title), loc="left", fontsize=SIZE + 1, fontweight="bold", color=INK, pad=8
     )
-    axes.set_xlabel(_plain(x), color=_MUTED, fontsize=_SIZE)
-    axes.set_ylabel(_plain(y), color=_MUTED, fontsize=_SIZE)
-    axes.tick_params(colors=_MUTED, labelcolor=_INK, labelsize=_SIZE - 0.5, length=0)
-    axes.grid(color=_LINE, linewidth=0.8)
+    axes.set_xlabel(_plain(x), color=MUTED, fontsize=SIZE)
+    axes.set_ylabel(_plain(y), color=MUTED, fontsize=SIZE)
+    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=SIZE - 0.5, length=0)
+    axes.grid(color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set_facecolor("none")
     figure.patch.set_alpha(0)
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)
-    widest = max([_width(_short(name)) for name in names], default=0) * _SIZE * 0.55
+    widest = max([_width(_short(name)) for name in names], default=0) * SIZE * 0.55
     left = (14 + (18 if y else 0) + (widest if names else 26)) / (_WIDTH * 72)
     figure.subplots_adjust(
         left=left, right=0.975, top=1 - 26 / (height * 72), bottom=38 / (height * 72)
@@ -284,7 +221,7 @@ def _axes(
 
 def _name_classes(figure: Any, axes: Any, names: Sequence[str], cell: float) -> None:
     """Write the classes along both sides of a heatmap, aslant below when they are long."""
-    size = min(_SIZE - 0.5, cell * 0.85)
+    size = min(SIZE - 0.5, cell * 0.85)
     axes.set_xticks(range(len(names)), names, fontsize=size)
     axes.set_yticks(range(len(names)), names, fontsize=size)
     longest = max(map(_width, names), default=0)
@@ -309,12 +246,19 @@ def _log_ticks(axes: Any) -> None:
     axes.minorticks_off()
 
 
-def _square(column: int, row: int, share: float) -> Any:
-    from matplotlib.patches import Rectangle
+def _shade(axes: Any, counts: Sequence[Sequence[float]]) -> None:
+    """Draw one square a cell, as dark as its share of the row; of many classes only filled ones."""
+    from matplotlib.collections import PolyCollection
 
-    return Rectangle(
-        (column - 0.48, row - 0.48), 0.96, 0.96, facecolor=_SERIES[0], alpha=0.04 + 0.96 * share
-    )
+    corners, shares = [], []
+    for row, line in enumerate(counts):
+        total = sum(line) or 1
+        for column, count in enumerate(line):
+            if count or len(counts) <= 15:
+                left, right, top, bottom = column - 0.48, column + 0.48, row - 0.48, row + 0.48
+                corners.append([(left, top), (right, top), (right, bottom), (left, bottom)])
+                shares.append(0.04 + 0.96 * float(count / total))
+    axes.add_collection(PolyCollection(corners, facecolors=SERIES[0], alpha=shares, linewidths=0))
 
 
 def _legend(figure: Any, axes: Any, entries: int) -> None:
@@ -322,7 +266,7 @@ def _legend(figure: Any, axes: Any, entries: int) -> None:
     columns = min(entries, 3)
     rows = -(-entries // columns)
     axes.legend(
-        frameon=False, fontsize=_SIZE - 0.5, labelcolor=_INK, ncols=columns, loc="lower left",
+        frameon=False, fontsize=SIZE - 0.5, labelcolor=INK, ncols=columns, loc="lower left",
         bbox_to_anchor=(0, 1), borderpad=0, borderaxespad=0.3, columnspacing=1.4, labelspacing=0.25,
     )  # fmt: skip
     extra = 15.0 * rows
@@ -341,7 +285,7 @@ def _label_points(figure: Any, axes: Any, points: Sequence[Point]) -> None:
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in dots]
     for point in sorted(points, key=lambda p: (not p.highlight, p.x)):
         x, y = (float(value) * scale for value in axes.transData.transform((point.x, point.y)))
-        width = _width(point.label) * (_SIZE - 1) * 0.56
+        width = _width(point.label) * (SIZE - 1) * 0.56
         leftward = x + 8 + width > right_edge
         left = x - 8 - width if leftward else x + 8
         shift = next(
@@ -357,35 +301,8 @@ def _label_points(figure: Any, axes: Any, points: Sequence[Point]) -> None:
         axes.annotate(
             _plain(point.label), (point.x, point.y), xytext=(-8 if leftward else 8, shift),
             textcoords="offset points", ha="right" if leftward else "left", va="center",
-            fontsize=_SIZE - 1, color=_INK, fontweight="bold" if point.highlight else "normal",
+            fontsize=SIZE - 1, color=INK, fontweight="bold" if point.highlight else "normal",
         )  # fmt: skip
-
-
-def _svg(figure: Any, title: str) -> str:
-    """Return the figure as an `<svg>` element in the page's colours and font."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    text = file.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>|<!--.*?-->", "", text, flags=re.S)
-    # The family stands once, at the root; how Matplotlib writes it depends on its version.
-    text = re.sub(r"font-family: [^;\"]+(; )?", "", text)
-    text = re.sub(r"(font: [^;\"]*?[\d.]+px) [^;\"]+", rf"\1 var(--font, {_FONT})", text)
-    text = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", text)
-    for stand_in, (name, color, _) in _VARIABLES.items():
-        text = text.replace(stand_in, f"var(--{name}, {color})")
-    box = re.search(r'viewBox="([^"]+)"', text)
-    assert box is not None
-    head = (
-        f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-        f' viewBox="{box.group(1)}" style="font-family: var(--font, {_FONT})"'
-        f' role="img" aria-label="{escape(title)}">'
-    )
-    text = head + text[text.index(">") + 1 :]
-    # Several charts share a page, so the names inside each need a prefix of its own.
-    prefix = "k" + hashlib.sha256(text.encode()).hexdigest()[:8]
-    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{prefix}-", text)
-    return re.sub(r"\n\s*\n+", "\n", text).strip()
 
 
 def _plain(text: str) -> str:

@@ -9,6 +9,7 @@ import matplotlib
 import pytest
 
 from tael.page import chart
+from tael.page.svg import standalone
 
 NASTY = ["正面", "$x_1$ <b>&", "a very long label that goes on and on", "\x00\ud800", "😀"]
 COUNTS = [[9.0 if row == column else row + column for column in range(5)] for row in range(5)]
@@ -18,7 +19,7 @@ CHARTS: dict[str, Callable[[], str]] = {
         x="step", y="损失", title="Loss <1>", marks=[(0.5, "turn")],
     ),
     "scatter": lambda: chart.scatter(
-        [chart.Point(x, 0.001 * 3**i, 0.8 + 0.01 * i, 0.7, 0.95, i == 1) for i, x in enumerate(NASTY)],
+        [chart.Point(x, 3**i / 1e3, 0.8 + i / 100, 0.7, 0.95, i == 1) for i, x in enumerate(NASTY)],
         x="cost", y="accuracy", title="Frontier", log_x=True, path=NASTY[:2], floor=0.8,
     ),
     "bars": lambda: chart.bars(dict.fromkeys(NASTY, 2.0), x="texts", title="Classes",
@@ -88,7 +89,7 @@ def test_the_readers_own_settings_change_nothing() -> None:
 
 
 def test_a_chart_of_its_own_brings_colours_for_light_and_dark() -> None:
-    alone = chart.standalone(drawn("bars"))
+    alone = standalone(drawn("bars"))
     ET.fromstring(alone.encode())
     assert "prefers-color-scheme: dark" in alone
     assert alone.count("--c1:") == 2
