@@ -89,10 +89,11 @@ def _other_decisions(
     """Count the rows whose decided labels differ; numbers (regression) decide nothing."""
     finite_B = np.isfinite(found_BC).all(axis=1)  # what is no number decides nothing
     pairs = zip(task.decode(expected_BC[finite_B]), task.decode(found_BC[finite_B]), strict=True)
-    return int((~finite_B).sum()) + sum(
-        one.get("label", one.get("labels")) != other.get("label", other.get("labels"))
-        for one, other in pairs
-    )
+    other = [
+        one.get("label", one.get("labels")) != two.get("label", two.get("labels"))
+        for one, two in pairs
+    ]
+    return int(np.count_nonzero(~finite_B)) + sum(map(bool, other))
 
 
 @contextlib.contextmanager

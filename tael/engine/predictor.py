@@ -39,7 +39,7 @@ class Engine:
 
 
 def open_engine(run: Path, variant: str | None = None, threads: int | None = None) -> Engine:
-    """Open a variant of `run`, or the folder of a variant itself.
+    """Open a variant of `run`, or the folder of a variant or of a trained model itself.
 
     `variant` None: the one chosen in `price/frontier.json`, or the parent where the run has no
     prices yet. Every file is checked against its SHA-256 first. `threads` None: as the manifest
@@ -60,6 +60,8 @@ def _folder(run: Path, variant: str | None) -> tuple[Path, str]:
     """Return the folder to open, and why it is this one."""
     if (run / MANIFEST).is_file() and variant is None:
         return run, f"{run} is a variant"
+    if (run / "task.json").is_file() and variant is None:
+        return run, f"{run} is the folder of a trained model"
     if variant is not None:
         return _named(run, variant), "asked for"
     prices = run / "price" / "frontier.json"
