@@ -44,7 +44,7 @@ class Classify:
 
     `labels` fixes the order of the classes; regression has none. `label_smoothing` and
     `class_weights` (one a label) matter for the loss only. `repairs` are made to every text that
-    is answered, as they were to the training texts. `center` and `scale` are the mean and
+    is answered, as they were to the training texts. `pairs`: each record has a second text. `center` and `scale` are the mean and
     the deviation of a regression's targets in train: the network learns (target - center) / scale,
     its head turns that back, so logits are in the user's unit everywhere.
     """
@@ -63,12 +63,13 @@ class Classify:
         center: float = 0.0,
         scale: float = 1.0,
         repairs: Clean | None = None,
+        pairs: bool = False,
     ) -> None:
         self.tokenizer, self.labels, self.kind = tokenizer, list(labels), kind
         self.max_tokens = max_tokens
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
         self.center, self.scale = center, scale
-        self.repairs = repairs or Clean()
+        self.repairs, self.pairs = repairs or Clean(), pairs
         self.metric = _METRICS[kind]
         self.problem_type = _PROBLEMS[kind]  # transformers' word for `kind`
         self._specials = specials(tokenizer)
@@ -101,6 +102,7 @@ class Classify:
             center=center,
             scale=scale,
             repairs=recipe.data.clean,
+            pairs=recipe.data.columns.text_pair is not None,
         )
 
     @classmethod
@@ -115,7 +117,8 @@ class Classify:
                 f"task.json: kind {kind!r}, max_tokens {max_tokens!r}: not a task"
             )
         repairs = Clean.model_validate(raw.get("repairs", {}))
-        return cls(tokenizer, [str(label) for label in labels], kind, max_tokens, repairs=repairs)
+        pairs, names = bool(raw.get("pairs", False)), [str(label) for label in labels]
+        return cls(tokenizer, names, kind, max_tokens, repairs=repairs, pairs=pairs)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` needs to answer in the same way."""
@@ -125,6 +128,7 @@ class Classify:
             "kind": self.kind,
             "max_tokens": self.max_tokens,
             "repairs": repairs,
+            "pairs": self.pairs,
         }
 
     @property
@@ -312,11 +316,11 @@ class Classify:
 
     def request_model(self) -> type[BaseModel]:
         """Return what one record of a request looks like."""
-        return create_model(
-            "ClassifyRecord",
-            text=(str, Field(description="The text to classify.")),
-            text_pair=(str | None, Field(None, description="A second text, for tasks on pairs.")),
-        )
+        text = (str, Field(description="The text to classify."))
+        if not self.pairs:
+            return create_model("ClassifyRecord", text=text)
+        pair = (str, Field(description="The second text, which the label is about as well."))
+        return create_model("ClassifyPair", text=text, text_pair=pair)
 
     def response_model(self) -> type[BaseModel]:
         """Return what one answer looks like."""

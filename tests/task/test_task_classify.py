@@ -19,7 +19,7 @@ from tael.data.tokenizer import save_tokenizer, specials, train_tokenizer
 from tael.errors import CheckpointError, DataError, RecipeError, UsageError
 from tael.model.config import ModelConfig
 from tael.model.network import build
-from tael.recipe.schema import Recipe
+from tael.recipe.schema import Clean, Recipe
 from tael.recipe.schema import Tokenizer as Spec
 from tael.task.base import TASKS, Task, find, load_task, save_task
 from tael.task.classify import Classify
@@ -299,11 +299,28 @@ def test_perfect_answers_have_perfect_metrics(tokenizer: Tokenizer) -> None:
     assert task.metrics(task.decode(sure_NC), task.references(rows))["accuracy"] == 1
 
 
-def test_a_request_is_a_text_or_two(tokenizer: Tokenizer) -> None:
+def test_a_request_has_a_second_text_only_where_the_task_is_about_two(tokenizer: Tokenizer) -> None:
     ask = classify(tokenizer).request_model()
-    assert ask.model_validate({"text": "a"}).model_dump() == {"text": "a", "text_pair": None}
+    assert ask.model_validate({"text": "a"}).model_dump() == {"text": "a"}
     with pytest.raises(ValueError, match="text"):
         ask.model_validate({"words": "a"})
+    two = Classify(tokenizer, ["a", "b"], "single", 16, pairs=True).request_model()
+    assert two.model_validate({"text": "a", "text_pair": "b"}).model_dump()["text_pair"] == "b"
+    with pytest.raises(ValueError, match="text_pair"):
+        two.model_validate({"text": "a"})
+
+
+def test_repairs_are_those_of_training_and_change_nothing_twice(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    task = classify(tokenizer)
+    once = task.repaired({"text": " a\x00  b ", "label": " a "})
+    assert once == {"text": "a b", "label": " a "}
+    assert task.repaired(once) == once
+    kept = Classify(tokenizer, ["a", "b"], "single", 16, repairs=Clean(whitespace=False))
+    save_task(kept, tmp_path)
+    save_tokenizer(tokenizer, tmp_path, 16)
+    assert load_task(tmp_path).repaired({"text": " a "}) == {"text": " a "}
 
 
 # Every task
@@ -343,6 +360,7 @@ def test_task_json_is_plain(tokenizer: Tokenizer, tmp_path: Path) -> None:
     raw = json.loads((tmp_path / "task.json").read_text(encoding="utf-8"))
     assert raw == {
         "task": "classify", "labels": ["a", "b", "c"], "kind": "single", "max_tokens": 16,
+        "repairs": {"unicode": True, "controls": True, "whitespace": True}, "pairs": False,
     }  # fmt: skip
 
 
