@@ -145,7 +145,7 @@ def _method(rows: Sequence[Priced], recipe: Recipe, machine: Mapping[str, str | 
     traffic = "the test split" if recipe.price.traffic is None else recipe.price.traffic.name
     return bullets(
         [
-            f"Machine: {machine['cpu']}, {machine['cores']} cores, {threads} threads, "
+            f"Machine: {machine['cpu']}, cores {machine['cores']}, threads {threads}, "
             f"torch {machine['torch']}, at {tariff.price_per_hour} {tariff.currency} an hour.",
             f"Cost per 1,000 requests = price per hour / 3.6 / requests per second / "
             f"utilisation ({share:g}: the share of the sustained rate that is really used).",
@@ -168,4 +168,4 @@ def _role(row: Priced, decision: Decision) -> str:
 
 
 def _interval(row: Priced) -> str:
-    return f"{row.quality.low:.4f} to {row.quality.high:.4f}"
+    return f"{row.quality.low:.3f} to {row.quality.high:.3f}"
