@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Classify"]
 
+_CHARACTERS = 64  # a token kept: what is read of a long text, in characters
 _METRICS: dict[Kind, str] = {"single": "accuracy", "multi": "f1", "regression": "r2"}
 _PROBLEMS: dict[Kind, str] = {
     "single": "single_label_classification",
@@ -43,10 +44,10 @@ class Classify:
     """Texts to labels.
 
     `labels` fixes the order of the classes; regression has none. `label_smoothing` and
-    `class_weights` (one a label) matter for the loss only. `repairs` are made to every text that
-    is answered, as they were to the training texts. `pairs`: each record has a second text. `center` and `scale` are the mean and
-    the deviation of a regression's targets in train: the network learns (target - center) / scale,
-    its head turns that back, so logits are in the user's unit everywhere.
+    `class_weights` (one a label) matter for the loss only. `repairs` are made to every text that is
+    answered, as they were to the training texts. `pairs`: each record has a second text. `center`
+    and `scale` are the mean and the deviation of a regression's targets in train: the network
+    learns (target - center) / scale, its head turns that back, so logits are in the user's unit.
     """
 
     name = "classify"
@@ -163,8 +164,20 @@ class Classify:
         return [self._example(record, first[i], second.get(i)) for i, record in enumerate(records)]
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
-        encoded = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        # A text of a million characters would be encoded whole to keep its first 128 tokens. No
+        # unit is this long, so what is kept is the same.
+        most = self.max_tokens * _CHARACTERS
+        encoded = self.tokenizer.encode_batch_fast(
+            [text[:most] for text in texts], add_special_tokens=False
+        )
         return [encoding.ids for encoding in encoded]
+
+    def _unread(self, record: Record, tokens: int) -> int:
+        """Estimate the tokens of what `_ids` left out, at the rate of what it read."""
+        most = self.max_tokens * _CHARACTERS
+        texts = [record[role] for role in ("text", "text_pair") if record.get(role) is not None]
+        over = sum(max(0, len(text) - most) for text in texts)
+        return round(tokens * over / (sum(map(len, texts)) - over)) if over else 0
 
     def _example(self, record: Record, a: list[int], b: list[int] | None) -> Example:
         cls, sep = self._specials.cls, self._specials.sep
@@ -176,7 +189,8 @@ class Classify:
             keep_a, keep_b = _share(len(a), len(b), room - 1)
             ids = [cls, *a[:keep_a], sep, *b[:keep_b], sep]
             types, whole = [0] * (keep_a + 2) + [1] * (keep_b + 1), len(a) + len(b) + 3
-        return Example(ids, types, self._target(record), whole - len(ids))
+        cut = whole - len(ids) + self._unread(record, whole)
+        return Example(ids, types, self._target(record), cut)
 
     def _target(self, record: Record) -> int | list[float] | float | None:
         label = record.get("label")

@@ -310,6 +310,14 @@ def test_a_request_has_a_second_text_only_where_the_task_is_about_two(tokenizer:
         two.model_validate({"text": "a"})
 
 
+def test_a_huge_text_keeps_the_same_tokens_and_counts_the_rest(tokenizer: Tokenizer) -> None:
+    task = classify(tokenizer)
+    text = "房间 很 干净 " * 20
+    small, huge = task.encode({"text": text}), task.encode({"text": text * 2000})
+    assert huge.ids == small.ids
+    assert huge.cut > 1000 * small.cut > 0
+
+
 def test_repairs_are_those_of_training_and_change_nothing_twice(
     tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
