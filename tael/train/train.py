@@ -48,9 +48,10 @@ def train(recipe: Recipe, out: Path | None = None, *, progress: bool = True) -> 
     full; DataError, RecipeError and CheckpointError for what they are about.
     """
     folder = out or Path("runs") / recipe.name
-    if is_finished(folder):
-        check_same(folder, recipe)
-        return folder
+    with guard.writable(folder):
+        if is_finished(folder):
+            check_same(folder, recipe)
+            return folder
     with guard.writable(folder), guard.locked(folder), guard.catch_signals(folder) as stop:
         guard.sweep(folder)
         lock = open_lock(folder, recipe)

@@ -1,4 +1,7 @@
-"""Whatever stops a run, the same command ends in the same bits; train_kill.py does the killing."""
+"""Whatever stops a run, the same command ends in the same bits; train_kill.py does the killing.
+
+After a change to checkpoints, kill more often: `python train_kill.py FOLDER SEED 50`.
+"""
 
 import json
 import os
@@ -27,7 +30,7 @@ def kill(folder: Path, seed: int, count: int) -> Any:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
     # The folder must be open to another user: the read-only run is done as nobody.
-    return kill(tmp_path_factory.mktemp("kill") / "runs", 1, 4)
+    return kill(tmp_path_factory.mktemp("kill") / "runs", 1, 3)
 
 
 def check_same(killed: dict[str, Any]) -> None:
@@ -36,7 +39,7 @@ def check_same(killed: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bits(found: Any) -> None:
-    assert len(found["killed"]) == 4
+    assert len(found["killed"]) == 3
     check_same(found["killed"])
 
 
@@ -67,9 +70,3 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(found: Any) -> None:
     assert status == 1
     assert "Permission denied" in message
     assert "\n" not in message
-
-
-@pytest.mark.slow
-@pytest.mark.skip(reason="minutes: `python train_kill.py FOLDER SEED 50` by hand")
-def test_fifty_random_deaths(tmp_path: Path) -> None:
-    check_same(kill(tmp_path / "runs", 2, 50)["killed"])
