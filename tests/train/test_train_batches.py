@@ -18,9 +18,7 @@ LENGTHS = [3, 0, 50, 7, 14, 29, 1, *([9, 4, 6] * 60)]
 def shard(tmp_path_factory: pytest.TempPathFactory) -> Shard:
     texts = [str(i) for i in range(len(LENGTHS))]
     draw = np.random.default_rng(0)
-    ids = {
     ids = {t: draw.integers(5, VOCAB, n).tolist() for t, n in zip(texts, LENGTHS, strict=True)}
-    }
     return build(tmp_path_factory.mktemp("s"), texts, lambda batch: [ids[t] for t in batch], "key")
 
 
