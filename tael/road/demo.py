@@ -38,7 +38,7 @@ model: {{preset: {preset}}}
 
 pretrain: {{steps: {pretrain}, rate: 1.0e-3, batch: 32}}
 
-train: {{epochs: {epochs}, rate: {rate}, batch: 32, label_smoothing: 0.05, dropout: 0.1}}
+train: {{epochs: {epochs}, rate: {rate}, batch: 32, label_smoothing: 0.05}}
 
 price:
   floor: accuracy >= 0.98 * base
