@@ -45,7 +45,7 @@ SETS: dict[str, list[str]] = {
     "cls_zh_hotel": chinese("cls_zh_hotel", 300),
     "cls_zh_chnsenticorp": chinese("cls_zh_chnsenticorp", 300),
     "moderation_zh_cold": chinese(
-        "moderation_zh_cold", 300, "data.max_tokens=64", "train.epochs=2"
+        "moderation_zh_cold", 300, "data.max_tokens=64", "train.epochs=1"
     ),
 }
 QUICK = ["spam_en_youtube_time"]

