@@ -12,6 +12,7 @@ from tael.errors import DataError
 from tael.evaluate.score import score
 from tael.recipe.schema import Recipe
 from tael.task.classify import Classify
+from tael.task.labels import check_unseen
 from tael.train.run import Run
 
 __all__ = ["evaluate", "read_records"]
@@ -34,6 +35,7 @@ def evaluate(
     engine = open_engine(opened.folder, variant)
     task = engine.task
     assert isinstance(task, Classify), "the only task so far that is scored"
+    check_unseen(records, task.labels, str(data or "test"), task.kind)
     references = task.references(records)
     scores = score(task, engine.predict(records), references, seed=opened.recipe.seed)
     return {

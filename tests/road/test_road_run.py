@@ -1,4 +1,4 @@
-"""The main job on small real runs: what is served is what was evaluated, and finished is finished."""
+"""The main job on small real runs: served is evaluated is predicted, and finished is finished."""
 
 import json
 from collections.abc import Callable
@@ -22,6 +22,17 @@ def finished(train_run: Callable[..., Path]) -> Path:
     """A whole run: trained, compared, priced."""
     folder = train_run(rows=400)
     return run(Run(folder).recipe, folder, progress=False)
+
+
+def _test_file(run: Path, folder: Path) -> tuple[Path, list[dict[str, object]]]:
+    """Write the test split as a file of its own: the run's files also hold each row's place."""
+    records = [
+        {role: record[role] for role in ("text", "label")}
+        for record in _lines(run / "data" / "test.jsonl")
+    ]
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+    return path, records
 
 
 def _lines(path: Path) -> list[dict[str, object]]:
@@ -58,10 +69,9 @@ def test_a_finished_run_is_left_untouched(finished: Path) -> None:
 def test_predict_evaluate_and_load_answer_alike(
     finished: Path, tmp_path: Path, variant: str
 ) -> None:
-    test = finished / "data" / "test.jsonl"
+    test, records = _test_file(finished, tmp_path)
     counts = predict(finished, test, tmp_path / "out.jsonl", variant)
     answers = _lines(tmp_path / "out.jsonl")
-    records = _lines(test)
     assert counts["answers"] == len(answers) == len(records)
     hits = sum(a["label"] == r["label"] for a, r in zip(answers, records, strict=True))
     scores = evaluate(finished, variant=variant)
@@ -74,9 +84,10 @@ def test_predict_evaluate_and_load_answer_alike(
 
 @pytest.mark.slow
 def test_every_served_answer_is_the_evaluated_one(finished: Path, tmp_path: Path) -> None:
-    predict(finished, finished / "data" / "test.jsonl", tmp_path / "out.jsonl")
+    test, records = _test_file(finished, tmp_path)
+    predict(finished, test, tmp_path / "out.jsonl")
     evaluated = _lines(tmp_path / "out.jsonl")
-    texts = [str(record["text"]) for record in _lines(finished / "data" / "test.jsonl")]
+    texts = [str(record["text"]) for record in records]
     with start_server(finished) as (server, _), ThreadPoolExecutor(8) as pool:
         served = list(pool.map(server.predict, texts))
     assert [answer["label"] for answer in served] == [answer["label"] for answer in evaluated]
