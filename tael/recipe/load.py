@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tael.errors import RecipeError
+from tael.recipe.effect import idle
 from tael.recipe.fields import allowed, infos, path_keys, sections
 from tael.recipe.schema import Recipe
 from tael.recipe.source import KeyPath, parse, parse_value
@@ -102,26 +103,30 @@ class _Draft:
     overrides: dict[KeyPath, str] = field(default_factory=dict)
     problems: list[tuple[int, str]] = field(default_factory=list)
 
-    def report(self, path: KeyPath, message: str) -> None:
-        """Note a problem at `path`, under its override or the line of its nearest known parent."""
+    def report(self, path: KeyPath, message: str, joint: str = ": ") -> None:
+        """Note a problem at `path`, under its override or the line of its nearest known parent.
+
+        `joint` stands between the key and the message.
+        """
         dotted = ".".join(part or "''" for part in path)
+        message = f"{dotted}{joint}{message}" if dotted else message
         if path not in self.lines:
             inside = [known for known in self.overrides if known[: len(path)] == path and path]
             for known in inside[:1]:
-                self._report_override(known, dotted, message)
+                self._report_override(known, message)
                 return
         for depth in range(len(path), -1, -1):
             if path[:depth] in self.overrides:
-                self._report_override(path[:depth], dotted, message)
+                self._report_override(path[:depth], message)
                 return
             if path[:depth] in self.lines or not depth:
                 line = self.lines.get(path[:depth], 1)
-                self.add(line, f"{self.name}:{line}: {f'{dotted}: ' if dotted else ''}{message}")
+                self.add(line, f"{self.name}:{line}: {message}")
                 return
 
-    def _report_override(self, known: KeyPath, dotted: str, message: str) -> None:
+    def _report_override(self, known: KeyPath, message: str) -> None:
         order = _LAST_LINE + list(self.overrides).index(known)
-        self.add(order, f"override {self.overrides[known]}: {dotted}: {message}")
+        self.add(order, f"override {self.overrides[known]}: {message}")
 
     def add(self, order: int, text: str) -> None:
         """Note a problem as one line, once; `order` is its line in the file."""
@@ -240,14 +245,25 @@ def _finish(draft: _Draft) -> Recipe:
     """Return the recipe of the draft, or raise RecipeError with all problems in order."""
     _drop_empty(draft.values, ())
     _check_effects(draft)
+    written = {
+        path: _is_override(draft, path) for path in infos() if _at(draft.values, path) is not None
+    }
     _fill(draft.values)
-    recipe = _validate(draft)
+    recipe, bad = _validate(draft)
+    if recipe is not None:
+        for path, message in idle(recipe, written, bad):
+            draft.report(path, message, " ")
     if recipe is None or draft.problems:
         raise RecipeError([text for _, text in sorted(draft.problems, key=lambda at: at[0])])
     return recipe
 
 
-def _validate(draft: _Draft) -> Recipe | None:
+def _is_override(draft: _Draft, path: KeyPath) -> bool:
+    return any(path[: len(known)] == known for known in draft.overrides)
+
+
+def _validate(draft: _Draft) -> tuple[Recipe | None, set[KeyPath]]:
+    """Return the recipe without its bad fields, and the paths of those."""
     recipe, values = None, deepcopy(draft.values)
     bad = list(_unfit(draft))
     for path in bad:
@@ -263,7 +279,7 @@ def _validate(draft: _Draft) -> Recipe | None:
                 bad.append(_explain(draft, problem, bad))
             for path in bad:
                 _remove(values, path)
-    return recipe
+    return recipe, set(bad)
 
 
 def _unfit(draft: _Draft) -> Iterator[KeyPath]:

@@ -1,0 +1,163 @@
+"""Keys that do nothing under the options chosen beside them: one table, read by `load_recipe`.
+
+Whoever writes `train.power: 3` under a linear schedule believes that it matters, so it is refused.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tael.recipe.fields import infos, shown
+from tael.recipe.schema import Pretrain, Recipe
+from tael.recipe.source import KeyPath
+
+__all__ = ["idle"]
+
+_MOST = 0.5  # a section of which a larger share is written out was printed by `--resolved`
+_FEW = 3  # a section of so few keys says nothing by being complete
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """`keys` do nothing where `when` holds, which `because` decides; `mend` gives them effect."""
+
+    keys: tuple[str, ...]
+    because: tuple[str, ...]
+    when: Callable[[Recipe], bool]
+    mend: str
+
+
+def _stage_rules(name: str, stage: Callable[[Recipe], Any]) -> Iterator[_Rule]:
+    schedule = (f"{name}.schedule",)
+    yield _Rule(
+        (f"{name}.power",),
+        schedule,
+        lambda recipe: stage(recipe).schedule != "polynomial",
+        "set schedule: polynomial",
+    )
+    yield _Rule(
+        (f"{name}.final_rate",),
+        schedule,
+        lambda recipe: stage(recipe).schedule == "constant",
+        "set another schedule",
+    )
+    yield _Rule(
+        (f"{name}.micro_batch",),
+        (f"{name}.batch",),
+        lambda recipe: (stage(recipe).micro_batch or 0) > stage(recipe).batch,
+        "set it to a part of batch",
+    )
+
+
+def _no_dev(recipe: Recipe) -> bool:
+    return recipe.data.dev is None and recipe.data.split[1] == 0
+
+
+_PRETRAIN = tuple(
+    f"pretrain.{key}" for key in Pretrain.model_fields if key not in ("steps", "text")
+)
+# The first rule that fits a key is the one that is told.
+_RULES = (
+    _Rule(
+        _PRETRAIN,
+        ("pretrain.steps",),
+        lambda recipe: recipe.pretrain.steps == 0,
+        "set pretrain.steps",
+    ),
+    _Rule(  # without a checkpoint the tokenizer still learns its units from that text
+        ("pretrain.text",),
+        ("pretrain.steps", "model.from"),
+        lambda recipe: recipe.pretrain.steps == 0 and recipe.model.from_ is not None,
+        "set pretrain.steps",
+    ),
+    *_stage_rules("pretrain", lambda recipe: recipe.pretrain),
+    *_stage_rules("train", lambda recipe: recipe.train),
+    _Rule(
+        ("train.label_smoothing", "train.class_weights"),
+        ("data.labels",),
+        lambda recipe: recipe.data.labels == "regression",
+        "set data.labels: single",
+    ),
+    _Rule(
+        ("train.patience",),
+        ("data.split",),
+        _no_dev,
+        "give data.dev, or a share of data.split to dev",
+    ),
+    _Rule(
+        ("train.patience",),
+        ("train.evaluations",),
+        lambda recipe: recipe.train.patience >= recipe.train.evaluations,
+        "set it below evaluations",
+    ),
+    _Rule(
+        ("data.split",),
+        ("data.dev", "data.test"),
+        lambda recipe: recipe.data.dev is not None and recipe.data.test is not None,
+        "remove one of them",
+    ),
+    _Rule(
+        ("data.clean.near_threshold",),
+        ("data.clean.dedup",),
+        lambda recipe: recipe.data.clean.dedup != "near",
+        "set dedup: near",
+    ),
+    _Rule(
+        ("data.clean.conflicts",),
+        ("data.clean.dedup",),
+        lambda recipe: recipe.data.clean.dedup == "off",
+        "set dedup: exact",
+    ),
+)
+
+
+def idle(
+    recipe: Recipe, written: Mapping[KeyPath, bool], bad: set[KeyPath]
+) -> Iterator[tuple[KeyPath, str]]:
+    """Yield each written key that has no effect, with the reason and what to do about it.
+
+    `written` holds the keys that the user gave, true where an override gave them; `bad` those whose
+    value was refused, which decide nothing. An override that turns a part of the recipe off
+    (`pretrain.steps=0`) does not ask for that part to be deleted from the file.
+    """
+    told: set[KeyPath] = set()
+    for rule in _RULES:
+        deciding = [_path(name) for name in rule.because]
+        if bad & set(deciding) or not rule.when(recipe):
+            continue
+        turned_off = any(written.get(path, False) for path in deciding)
+        for path in map(_path, rule.keys):
+            if path not in written or path in bad | told or _printed(recipe, path, written):
+                continue
+            if written[path] or not turned_off:
+                told.add(path)
+                reasons = " and ".join(_state(recipe, name) for name in rule.because)
+                yield path, f"has no effect: {reasons}; {rule.mend} or remove it"
+
+
+def _printed(recipe: Recipe, path: KeyPath, written: Mapping[KeyPath, bool]) -> bool:
+    """Say whether a key stands at its default in a section that lists every key, as tael prints."""
+    section = [other for other in infos() if other[:-1] == path[:-1]]
+    share = sum(other in written for other in section) / len(section)
+    whole = share > _MOST and len(section) > _FEW
+    return whole and _value(recipe, path) == infos()[path].default
+
+
+def _state(recipe: Recipe, name: str) -> str:
+    value = _value(recipe, _path(name))
+    return f"{name} is {'given' if _is_path(name) else shown(value)}"
+
+
+def _is_path(name: str) -> bool:
+    return name in ("data.dev", "data.test", "model.from")
+
+
+def _path(name: str) -> KeyPath:
+    return tuple(name.split("."))
+
+
+def _value(recipe: Recipe, path: KeyPath) -> Any:
+    value: Any = recipe
+    for part in path:
+        value = getattr(value, "from_" if part == "from" else part)
+    return value

@@ -1,0 +1,106 @@
+"""A key that does nothing under the options beside it is refused where a person wrote it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tael.errors import RecipeError
+from tael.recipe.effect import _RULES
+from tael.recipe.fields import infos
+from tael.recipe.load import load_recipe, resolved_yaml
+from tael.recipe.new import new_recipe
+
+SMALLEST = "name: reviews\ntask: classify\ndata:\n  train: reviews.csv\n"
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(text: str) -> Path:
+        path = tmp_path / "reviews.yaml"
+        path.write_text(text, "utf-8")
+        return path
+
+    return write
+
+
+def problems(path: Path, *overrides: str) -> list[str]:
+    """Return what is wrong, without the folder in front of the file's name."""
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, overrides)
+    return [line.removeprefix(f"{path.parent}/") for line in caught.value.problems]
+
+
+def test_the_line_says_where_why_and_what_to_do(write: Write) -> None:
+    path = write(SMALLEST + "train:\n  rate: 1.0e-3\n  batch: 8\n  epochs: 1\n  power: 3\n")
+    assert problems(path) == [
+        "reviews.yaml:9: train.power has no effect: train.schedule is linear; "
+        "set schedule: polynomial or remove it"
+    ]
+    assert load_recipe(path, ["train.schedule=polynomial"]).train.power == 3
+
+
+@pytest.mark.parametrize(
+    ("idle", "mended"),
+    [
+        (["pretrain.rate=2e-3", "pretrain.save_every=9"], ["pretrain.steps=5"]),
+        (["pretrain.rate=1e-3"], ["pretrain.steps=5"]),  # its default, written by a person
+        (["pretrain.steps=5", "pretrain.power=3"], ["pretrain.schedule=polynomial"]),
+        (["train.schedule=constant", "train.final_rate=0.1"], ["train.schedule=cosine"]),
+        (["train.micro_batch=64"], ["train.batch=128"]),
+        (["data.labels=regression", "train.label_smoothing=0.1"], ["data.labels=multi"]),
+        (["data.labels=regression", "train.class_weights=balanced"], ["data.labels=single"]),
+        (["train.patience=10"], ["train.evaluations=20"]),
+        (["train.patience=2", "data.split=[0.9, 0, 0.1]"], ["data.dev=dev.csv"]),
+        (["data.dev=d.csv", "data.test=t.csv", "data.split=[0.6, 0.2, 0.2]"], ["data.test=null"]),
+        (["data.clean.dedup=exact", "data.clean.near_threshold=0.9"], ["data.clean.dedup=near"]),
+        (["data.clean.dedup=off", "data.clean.conflicts=keep"], ["data.clean.dedup=exact"]),
+        (["pretrain.text=a.txt", "model.from=bert"], ["pretrain.steps=5"]),
+    ],
+)  # fmt: skip
+def test_each_key_is_refused_without_and_taken_with_what_it_needs(
+    write: Write, idle: list[str], mended: list[str]
+) -> None:
+    path = write(SMALLEST)
+    for line in problems(path, *idle):
+        assert " has no effect: " in line
+        assert line.startswith(f"override {line.split()[1]}")
+    load_recipe(path, [*idle, *mended])
+
+
+def test_the_table_names_fields_that_exist() -> None:
+    known = {".".join(path) for path in infos()}
+    for rule in _RULES:
+        assert set(rule.keys) | set(rule.because) <= known
+
+
+def test_an_override_that_turns_a_part_off_leaves_the_file_as_it_is(write: Write) -> None:
+    path = write(SMALLEST + "pretrain: {steps: 50, rate: 2.0e-3}\n")
+    assert load_recipe(path, ["pretrain.steps=0"]).pretrain.steps == 0
+    (line,) = problems(path, "pretrain.steps=0", "pretrain.batch=8")
+    assert line.startswith("override pretrain.batch=8: pretrain.batch has no effect")
+
+
+def test_what_was_refused_decides_nothing(write: Write) -> None:
+    (line,) = problems(write(SMALLEST + "train: {schedule: polynomal, power: 3}\n"))
+    assert "did you mean polynomial" in line
+
+
+def test_the_text_of_pretraining_teaches_the_tokenizer_without_any_step(write: Write) -> None:
+    assert load_recipe(write(SMALLEST + "pretrain: {text: a.txt}\n")).pretrain.text is not None
+
+
+def test_a_recipe_that_tael_printed_is_taken_again(write: Write) -> None:
+    recipe = load_recipe(write(SMALLEST))
+    printed = resolved_yaml(recipe)
+    assert load_recipe(write(printed)) == recipe
+    changed = printed.replace("power: 2.0", "power: 3.0", 1)
+    (line,) = problems(write(changed))
+    assert "pretrain.power has no effect: pretrain.steps is 0" in line
+
+
+def test_a_new_recipe_has_no_idle_key() -> None:
+    with pytest.raises(RecipeError, match=r"train\.power has no effect"):
+        new_recipe("x", "classify", ["train.power=3"])
+    assert "steps: 0" in new_recipe("x", "classify")
