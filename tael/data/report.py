@@ -9,6 +9,7 @@ from pathlib import Path
 from tael.data.dedup import Match
 from tael.data.prepare import Splits
 from tael.data.record import Record, place
+from tael.data.tokens import HEADING, PENDING
 from tael.files import write_text
 from tael.page.chart import bars, histogram
 from tael.page.page import Html, Section, figure, note, paragraph, render, table
@@ -32,6 +33,7 @@ def write_report(folder: Path, splits: Splits, extra: Mapping[str, int] | None =
         Section("What was taken out", _taken_out(splits)),
         Section("Classes", _classes(parts)),
         Section("Lengths", _lengths(parts)),
+        Section(HEADING, PENDING),
         Section("Files", _files(splits.hashes)),
     ]
     page = render("Data report", _lead(splits), sections)

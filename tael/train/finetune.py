@@ -7,6 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from tael.data.record import Record
+from tael.data.tokens import add_tokens
 from tael.files import atomic_folder
 from tael.model.config import ModelConfig
 from tael.model.head import ClassifyHead
@@ -151,6 +152,11 @@ def _network(run: Sitting, task: Classify, start: Path | ModelConfig) -> Network
 
 
 def _say_what_is_cut(run: Sitting, wholes: Mapping[str, Sample]) -> None:
+    lengths = {
+        split: ([len(e) for e in whole.examples], [e.cut for e in whole.examples])
+        for split, whole in wholes.items()
+    }
+    add_tokens(run.folder / "data", lengths, run.recipe.data.max_tokens)
     for whole in wholes.values():
         cut = [example.cut for example in whole.examples if example.cut]
         if cut:
