@@ -28,6 +28,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield draft
+        _show_to_others(draft)
         _fsync(draft)
         os.replace(draft, path)
     finally:
@@ -49,6 +50,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise
     for folder, _, names in os.walk(draft):
         for name in names:
+            _show_to_others(Path(folder, name))
             _fsync(Path(folder, name))
         _fsync(Path(folder))
     shutil.rmtree(old, ignore_errors=True)
@@ -63,6 +65,13 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _show_to_others(path: Path) -> None:
+    """Let those read a file who may read its folder: safetensors writes for its owner alone."""
+    mode = path.stat().st_mode & 0o777
+    if mode == 0o600:
+        path.chmod(mode | path.parent.stat().st_mode & 0o044)
 
 
 def _fsync(path: Path) -> None:
