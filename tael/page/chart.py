@@ -242,8 +242,14 @@ def _log_ticks(axes: Any) -> None:
 
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=9))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _decimal(value)))
     axes.minorticks_off()
+
+
+def _decimal(value: float) -> str:
+    """Return `value` in plain digits: 0.00002, not 2e-05."""
+    text = f"{value:.12f}".rstrip("0").rstrip(".")
+    return text if float(text) else f"{value:g}"
 
 
 def _shade(axes: Any, counts: Sequence[Sequence[float]]) -> None:

@@ -101,3 +101,11 @@ def test_a_long_name_is_cut_and_a_chinese_one_counts_double() -> None:
     assert "字" * 10 + "…" in wide
     assert "字" * 11 not in wide
     assert "a" * 21 + "…" in narrow
+
+
+def test_small_costs_are_printed_in_plain_digits() -> None:
+    points = [chart.Point(name, cost, 0.8) for name, cost in (("a", 2e-6), ("b", 3e-4))]
+    svg = chart.scatter(points, x="cost", y="accuracy", title="Frontier", log_x=True)
+    ticks = re.findall(r">([\d.e-]+)</text>", svg)
+    assert "0.00002" in ticks
+    assert not any("e" in tick for tick in ticks)
