@@ -257,18 +257,19 @@ def _fresh(kind: HeadKind, config: ModelConfig, classes: int, seed: int) -> dict
 
 
 def _say(report: Report) -> Report:
-    lines = list(report.warnings)
-    for names, words in (
-        (report.new, "not in the file, so new and untrained"),
-        (report.unexpected, "in the file, not used"),
-        (report.nonfinite, "hold NaN or infinity: this model cannot answer"),
+    lines = [(logging.WARNING, line) for line in report.warnings]
+    for level, names, words in (
+        # A new head is made only for training, where it is what was asked for.
+        (logging.INFO, report.new, "not in the file, so new and untrained"),
+        (logging.WARNING, report.unexpected, "in the file, not used"),
+        (logging.WARNING, report.nonfinite, "hold NaN or infinity: this model cannot answer"),
     ):
         if names:
             shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-            lines.append(f"{report.folder}: {len(names)} tensors {words}: {shown}")
-    for line in lines:
-        _log.warning(line)
-    return replace(report, warnings=tuple(lines))
+            lines.append((level, f"{report.folder}: {len(names)} tensors {words}: {shown}"))
+    for level, line in lines:
+        _log.log(level, line)
+    return replace(report, warnings=tuple(line for _, line in lines))
 
 
 def to_file(network: Network, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

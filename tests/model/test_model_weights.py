@@ -111,7 +111,9 @@ def test_old_norm_names_and_half_precision_open(saved: Path, documents: list[Ten
     assert_close(old.logits(batch), whole.logits(batch), atol=0.2, rtol=0)
 
 
-def test_a_new_classifier_is_drawn_from_the_seed_and_reported(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_new_classifier_is_drawn_from_the_seed_and_reported(
+    tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     save_folder(tmp_path, tiny(MaskedHead))
     one, report = open_folder(tmp_path, head="classify", classes=5, seed=3)
     same, _ = open_folder(tmp_path, head="classify", classes=5, seed=3)
@@ -123,6 +125,9 @@ def test_a_new_classifier_is_drawn_from_the_seed_and_reported(tiny: Tiny, tmp_pa
     assert "classifier.weight" in report.missing
     assert any(name.startswith("cls.predictions") for name in report.unexpected)
     assert any("new and untrained" in line for line in report.warnings)
+    # It is what training asked for, so no warning; what is left unused is one.
+    assert "new and untrained" not in caplog.text
+    assert "in the file, not used" in caplog.text
     weights = [network.state_dict()["head.classifier.weight"] for network in (one, same, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
