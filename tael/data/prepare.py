@@ -5,7 +5,7 @@ and the training rows that repeat them go. Every step is counted.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
@@ -44,12 +44,14 @@ def prepare(
     limit: int | None = None,
     labelled: bool = True,
     near: bool = True,
+    look: Callable[[str, list[Record]], None] = lambda name, records: None,
 ) -> Splits:
     """Return the clean splits of `data`.
 
     `limit` reads only so many rows of each of train, dev and test, and hashes no file; without
-    `near` only exact duplicates are looked for: both for a quick check. Raises DataError for files
-    that cannot be read, malformed rows, and too few rows.
+    `near` only exact duplicates are looked for: both for a quick check. `look` sees all cleaned
+    records of train, dev and test before any goes: faults are told of the files as they are. Raises
+    DataError for files that cannot be read, malformed rows, and too few rows.
     """
     rules = data.clean if near or data.clean.dedup != "near" else _exactly(data.clean)
     given = {"train": data.train, "dev": data.dev, "test": data.test}
@@ -58,6 +60,7 @@ def prepare(
     for name, paths in given.items():
         if paths is not None:
             records[name] = _records(name, paths, data, counts, limit, labelled)
+            look(name, records[name])
     deduped = dedup(records["train"], rules, counts)
     held_out = [record for name in ("dev", "test") for record in records.get(name, ())]
     train, leaked = leaks(deduped.kept, held_out, rules)

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tael.machine.probe import cores, remembered
 from tael.machine.tariff import training_cost
 from tael.recipe.load import near
 from tael.recipe.schema import Recipe
-from tael.task.labels import check_unseen, find_labels, parts
+from tael.task.labels import check_labels, check_unseen, find_labels, parts
 
 __all__ = ["Checked", "Estimate", "check"]
 
@@ -115,7 +116,8 @@ def check(recipe: Recipe, *, full: bool = False) -> Checked:
     _check_floor(recipe)
     data = recipe.data
     limit = None if full else _FIRST_ROWS
-    splits = prepare(data, recipe.seed, limit=limit, near=full)
+    look = partial(check_labels, kind=data.labels)
+    splits = prepare(data, recipe.seed, limit=limit, near=full, look=look)
     by_split = {"train": splits.train, "dev": splits.dev, "test": splits.test}
     classes = find_labels(splits.train, data.labels)
     for split in ("dev", "test"):

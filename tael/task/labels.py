@@ -11,12 +11,25 @@ from typing import Literal
 from tael.data.record import Record, place
 from tael.errors import DataError
 
-__all__ = ["Kind", "check_unseen", "find_labels", "number", "parts"]
+__all__ = ["Kind", "check_labels", "check_unseen", "find_labels", "number", "parts"]
 
 Kind = Literal["single", "multi", "regression"]
 
 _PLACES = 3  # shown of each fault
 _NO_LABEL = {"nan", "inf", "infinity"}  # what failed arithmetic writes; never a class
+
+
+def check_labels(split: str, records: Sequence[Record], kind: Kind) -> None:
+    """Raise DataError where labels are missing, `nan` or `inf`, or (regression) no numbers.
+
+    Every fault is told with how many records have it, and the first places.
+    """
+    faults = _faulty(records, kind)
+    if faults:
+        told = [f"{len(rows)} with {fault} ({_where(rows)})" for fault, rows in faults.items()]
+        raise DataError(
+            f"{split}: of {len(records)} records, {'; '.join(told)}. Correct or remove these rows."
+        )
 
 
 def find_labels(records: Sequence[Record], kind: Kind) -> list[str]:
@@ -25,7 +38,7 @@ def find_labels(records: Sequence[Record], kind: Kind) -> list[str]:
     Raises DataError with the number of records and the first places where a label is missing, is
     `nan` or `inf`, or (regression) is no number; and where there is only one class, or one value.
     """
-    _refuse(records, _faulty(records, kind), "train")
+    check_labels("train", records, kind)
     found = {part for record in records for part in parts(_label(record), kind)}
     if len(found) < 2:
         only = f"only {next(iter(found))!r}" if found else "none"
@@ -41,7 +54,7 @@ def check_unseen(
     records: Sequence[Record], labels: Sequence[str], split: str, kind: Kind = "single"
 ) -> None:
     """Raise DataError for labels in `split` that are missing, no labels, or not among `labels`."""
-    _refuse(records, _faulty(records, kind), split)
+    check_labels(split, records, kind)
     if kind == "regression":
         return
     known = set(labels)
@@ -100,14 +113,6 @@ def _fault(label: str, kind: Kind) -> str | None:
 
 def _is_no_label(label: str) -> bool:
     return label.lstrip("+-").casefold() in _NO_LABEL
-
-
-def _refuse(records: Sequence[Record], faults: dict[str, list[Record]], split: str) -> None:
-    if faults:
-        told = [f"{len(rows)} with {fault} ({_where(rows)})" for fault, rows in faults.items()]
-        raise DataError(
-            f"{split}: of {len(records)} records, {'; '.join(told)}. Correct or remove these rows."
-        )
 
 
 def _where(records: Sequence[Record]) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from tael.data.prepare import Splits, prepare, texts
@@ -11,6 +12,7 @@ from tael.data.report import write_report
 from tael.errors import RunError
 from tael.files import sha256, write_text
 from tael.recipe.schema import Recipe
+from tael.task.labels import check_labels
 
 __all__ = ["SPLITS", "open_splits", "read_records", "training_texts", "write_records"]
 
@@ -22,7 +24,8 @@ def open_splits(folder: Path, recipe: Recipe) -> dict[str, list[Record]]:
     """Return the records of each split, prepared and reported on the first call for `folder`."""
     data = folder / "data"
     if not _is_whole(data):
-        found = prepare(recipe.data, recipe.seed)
+        look = partial(check_labels, kind=recipe.data.labels)
+        found = prepare(recipe.data, recipe.seed, look=look)
         for split in SPLITS:
             write_records(data / f"{split}.jsonl", getattr(found, split))
         write_report(data, found)

@@ -102,6 +102,17 @@ def test_a_label_that_train_does_not_have_is_refused(here: Path) -> None:
         checked("data.test=test.csv")
 
 
+def test_missing_labels_are_counted_before_anything_else_goes_wrong(here: Path) -> None:
+    lines = ["review,mood", "fine,", "bad,nan", "good,yes", "fine,"]
+    (here / "few.csv").write_text("\n".join(lines) + "\n")
+    said = r"train: of 4 records, 2 with no label \(few.csv:2, few.csv:5\); 1 .*'nan' \(few.csv:3\)"
+    with pytest.raises(DataError, match=said):
+        checked("data.train=few.csv")
+    (here / "test.csv").write_text("review,mood\nfine,\n")
+    with pytest.raises(DataError, match=r"test: of 1 records, 1 with no label \(test.csv:2\)"):
+        checked("data.test=test.csv")
+
+
 def test_the_estimate_grows_with_the_work(here: Path) -> None:
     one, two = checked("train.epochs=1").estimate, checked("train.epochs=2").estimate
     assert two.seconds == pytest.approx(2 * one.seconds)

@@ -4,7 +4,7 @@ import pytest
 
 from tael.data.record import AT, Record
 from tael.errors import DataError
-from tael.task.labels import check_unseen, find_labels, number, parts
+from tael.task.labels import check_labels, check_unseen, find_labels, number, parts
 
 
 def records(*labels: str) -> list[Record]:
@@ -33,6 +33,12 @@ def test_missing_labels_are_counted_with_their_places() -> None:
     with pytest.raises(DataError) as caught:
         find_labels(records("a", "", "b", " ", "", ""), "single")
     assert "of 6 records, 4 with no label (a.csv:3, a.csv:5, a.csv:6, …)" in str(caught.value)
+
+
+def test_a_text_without_any_label_is_an_example_of_several_labels_only() -> None:
+    check_labels("train", records("a", "", "a|b"), "multi")
+    with pytest.raises(DataError, match=r"train: of 2 records, 1 with no label \(a.csv:3\)"):
+        check_labels("train", records("a", ""), "single")
 
 
 @pytest.mark.parametrize("label", ["nan", "NaN", "inf", "-inf", "Infinity"])
