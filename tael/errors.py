@@ -6,6 +6,7 @@
     ├── DataError        a file or a record is not what it should be exit 1, 422
     ├── CheckpointError  weights or a checkpoint cannot be used     exit 1, 500
     ├── RunError         a run directory is not in the needed state exit 1, 500
+    │   └── StoppedError the user stopped it; all is saved          exit 130 or 143, 500
     ├── FloorError       no variant keeps the quality floor         exit 1, 500
     └── RefusedError     a server says no for now or for ever       exit 1, its own status
 
@@ -19,6 +20,7 @@ __all__ = [
     "RecipeError",
     "RefusedError",
     "RunError",
+    "StoppedError",
     "TaelError",
     "UsageError",
 ]
@@ -61,6 +63,19 @@ class CheckpointError(TaelError):
 
 class RunError(TaelError):
     """A run directory is not in the state that the command needs."""
+
+
+class StoppedError(RunError):
+    """The user stopped the work by a signal; what was complete is saved.
+
+    The exit code is a shell's own for the signal: 130 for SIGINT (Ctrl-C), 143 for SIGTERM.
+    """
+
+    exit_code = 130
+
+    def __init__(self, message: str, signal: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal
 
 
 class FloorError(TaelError):

@@ -24,8 +24,8 @@ def run(
     """Do all that `recipe` (or the recipe's file) says; return the run's folder, `runs/<name>`.
 
     Goes on where an earlier call stopped; a finished run is left untouched. Raises what its stages
-    raise: DataError, RecipeError, RunError, CheckpointError, and FloorError where no variant keeps
-    the floor (the report and the frontier are written even then).
+    raise: DataError, RecipeError, RunError, CheckpointError, StoppedError at a signal, and
+    FloorError where no variant keeps the floor (the report and the frontier are written even then).
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     folder = train(recipe, Path(out) if out is not None else None, progress=progress)
@@ -33,7 +33,8 @@ def run(
         return folder
     opened = Run(folder)
     shown = make_progress(progress, recipe.machine.currency)
-    with guard.locked(folder):
+    with guard.writable(folder), guard.locked(folder), guard.catch_signals(folder):
+        guard.sweep(folder)
         track = Track(folder, float(recipe.machine.price_per_hour), shown)
         try:
             with track.phase("variants"):
@@ -56,7 +57,7 @@ def _is_priced(folder: Path) -> bool:
     frontier = json.loads(path.read_text("utf-8"))
     if frontier["chosen"] is None:
         raise FloorError(
-            f"{path}: no variant keeps the floor {frontier['floor']}; lower price.floor in the "
-            f"recipe and price again with `tael price {folder}`"
+            f"{path}: no variant keeps the floor {frontier['floor']}; lower it with "
+            f"`tael price {folder} price.floor=…`, or train longer"
         )
     return True

@@ -16,7 +16,7 @@ from types import FrameType
 
 from safetensors import SafetensorError
 
-from tael.errors import RunError
+from tael.errors import RunError, StoppedError
 
 __all__ = ["Stop", "catch_signals", "check_finite", "locked", "sweep", "writable"]
 
@@ -39,6 +39,10 @@ class Stop:
         finally:
             self._patient = False
 
+    def ended(self, message: str) -> StoppedError:
+        """Return the error that the run ends with, whose exit code is that of the signal."""
+        return StoppedError(message, signal.Signals[self.signal or "SIGINT"])
+
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal: note it for the loop, or leave at once where there is no loop."""
         first, self.signal = self.signal is None, signal.Signals(number).name
@@ -50,7 +54,7 @@ class Stop:
 def catch_signals(folder: Path) -> Iterator[Stop]:
     """Turn SIGINT and SIGTERM into one line; outside the main thread they stay as they are.
 
-    Raises RunError when one came: everything that was complete is on disk, and the same command
+    Raises StoppedError when one came: everything that was complete is on disk, and the same command
     goes on.
     """
     stop = Stop()
@@ -63,7 +67,7 @@ def catch_signals(folder: Path) -> Iterator[Stop]:
     try:
         yield stop
     except KeyboardInterrupt:
-        raise RunError(
+        raise stop.ended(
             f"{folder}: stopped by {stop.signal or 'SIGINT'} between two saved states; "
             "the same command goes on from the last one"
         ) from None

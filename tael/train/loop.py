@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from tael.errors import RunError
 from tael.model.batch import Batch
 from tael.recipe.schema import Stage, Train
 from tael.train import checkpoint, guard, optim
@@ -96,8 +95,8 @@ def fit(
 ) -> Outcome:
     """Train `network` in place for `course.steps` steps, from the newest checkpoint under `root`.
 
-    `evaluate` scores dev first. Raises RunError when a loss is not a number, and after saving when
-    the user asks to stop; CheckpointError when no checkpoint is whole.
+    `evaluate` scores dev first. Raises RunError when a loss is not a number, StoppedError
+    after saving when the user asks to stop; CheckpointError when no checkpoint is whole.
     """
     stage, steps = course.stage, course.steps
     optimizer = optim.make_optimizer(network, stage.decay)
@@ -121,7 +120,7 @@ def fit(
                 track.sync()
                 checkpoint.save(root, position, network, optimizer)
             if stop.signal:
-                raise RunError(
+                raise stop.ended(
                     f"{root.parent.parent}: stopped by {stop.signal} after {course.name} step "
                     f"{position.step} of {steps}, saved; the same command goes on from there"
                 )

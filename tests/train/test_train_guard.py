@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from tael.errors import RunError
+from tael.errors import RunError, StoppedError
 from tael.train.guard import catch_signals, check_finite, locked, writable
 
 
@@ -38,10 +38,11 @@ def test_a_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
 def test_a_signal_outside_the_loop_ends_with_one_line(tmp_path: Path, number: int) -> None:
     before = signal.getsignal(number)
     with (
-        pytest.raises(RunError, match=f"stopped by {signal.Signals(number).name}"),
+        pytest.raises(StoppedError, match=f"stopped by {signal.Signals(number).name}") as caught,
         catch_signals(tmp_path),
     ):
         os.kill(os.getpid(), number)
+    assert caught.value.exit_code == 128 + number
     assert signal.getsignal(number) is before
 
 

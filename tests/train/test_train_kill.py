@@ -5,6 +5,7 @@ After a change to checkpoints, kill more often: `python train_kill.py FOLDER SEE
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(found: Any) -> None:
 @pytest.mark.parametrize(("name", "folder"), [("SIGTERM", "terminated"), ("SIGINT", "interrupted")])
 def test_a_signal_saves_and_the_same_command_goes_on(found: Any, name: str, folder: str) -> None:
     (status, message), after = found[name]
-    assert status == 1
+    assert status == 128 + signal.Signals[name]
     assert f"stopped by {name} after train step 3 of 9, saved; the same command goes on" in message
     assert after == [0, ""]
     assert found["same"][folder]
