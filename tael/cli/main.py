@@ -35,6 +35,12 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Laid over the recipe: train.rate=3e-4."),
 ]
+Terms = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE", help="price.*, machine.price_per_hour or machine.currency."
+    ),
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: runs/NAME.")]
 Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The run's folder; default: runs/NAME.")
@@ -258,11 +264,14 @@ def predict(
 
 
 @app.command()
-def price(run: RunFolder, as_json: Json = False) -> None:
-    """Measure the variants of RUN and choose. The cheapest that keeps the floor wins."""
-    from tael.price.frontier import price as price_run
+def price(run: RunFolder, terms: Terms = None, as_json: Json = False) -> None:
+    """Measure the variants of RUN and choose. The cheapest that keeps the floor wins.
 
-    frontier = price_run(run, progress=not as_json)
+    A finished run is priced anew, without training, on other terms: price.floor="accuracy >= 0.9".
+    """
+    from tael.road.price import price as price_run
+
+    frontier = price_run(run, terms or [], progress=not as_json)
     if as_json:
         show_json(frontier.model_dump(mode="json"))
         return

@@ -28,14 +28,17 @@ from tael.price.floor import Floor, parse_floor
 from tael.price.measure import Speed, Worker, measure, workers
 from tael.price.page import page
 from tael.price.sentence import sentence
+from tael.recipe.load import section_yaml
 from tael.recipe.schema import Recipe
 from tael.task.classify import Classify
 from tael.task.metrics import LOWER_IS_BETTER, outcomes
 from tael.train.progress import make_progress
 from tael.train.run import Run
 
-__all__ = ["Frontier", "price"]
+__all__ = ["TERMS", "Frontier", "price"]
 
+# What pricing alone reads of a recipe: it may change after training.
+TERMS = ("price", "machine.price_per_hour", "machine.currency")
 _TRAFFIC = 512  # requests in the length mix: every round starts at another place in it
 
 
@@ -52,13 +55,14 @@ class Frontier(BaseModel):
     sentence: str = Field("", exclude=True)
 
 
-def price(run: Path, *, progress: bool = True) -> Frontier:
+def price(run: Path, recipe: Recipe | None = None, *, progress: bool = True) -> Frontier:
     """Make what variants are missing, measure all, and write `price/frontier.json` and its page.
 
+    `recipe` brings floor, traffic and tariff; None: the run's own. `price/recipe.yaml` keeps them.
     Raises FloorError where no variant keeps the floor; the files are written even then.
     """
     opened = Run(run)
-    recipe, task = opened.recipe, opened.task()
+    recipe, task = recipe or opened.recipe, opened.task()
     assert isinstance(task, Classify), "the only task so far that has variants"
     variants = make_variants(opened, progress=progress)
     shown = make_progress(progress, recipe.machine.currency)
@@ -67,7 +71,7 @@ def price(run: Path, *, progress: bool = True) -> Frontier:
         with workers(folders) as running:
             scores = _scores(task, running, opened.records("dev"), shown.say)
             floor = _floor(recipe, task, scores[PARENT])
-            traffic = _traffic(opened)
+            traffic = _traffic(opened, recipe)
             bound = recipe.price.p95_ms
             speeds = measure(running, traffic, p95_ms=bound, say=shown.say)
             rows = _rows(variants, scores, speeds, recipe, floor)
@@ -80,7 +84,7 @@ def price(run: Path, *, progress: bool = True) -> Frontier:
             decision = decide(rows, floor, on_test, p95_ms=bound)
     finally:
         shown.close()
-    return _write(opened, variants, rows, floor, decision)
+    return _write(run, recipe, variants, rows, floor, decision)
 
 
 def _scores(
@@ -100,9 +104,8 @@ def _floor(recipe: Recipe, task: Classify, scores: dict[str, Score]) -> Floor:
     return parse_floor(recipe.price.floor or default, scores)
 
 
-def _traffic(run: Run) -> list[Record]:
+def _traffic(run: Run, recipe: Recipe) -> list[Record]:
     """Return up to _TRAFFIC records in a random, fixed order: any part of it has the same mix."""
-    recipe = run.recipe
     path = recipe.price.traffic
     if path is None:
         records = list(run.records("test"))
@@ -165,10 +168,15 @@ def _prove(
 
 
 def _write(
-    run: Run, variants: Sequence[Variant], rows: list[Priced], floor: Floor, decision: Decision
+    run: Path,
+    recipe: Recipe,
+    variants: Sequence[Variant],
+    rows: list[Priced],
+    floor: Floor,
+    decision: Decision,
 ) -> Frontier:
-    """Write the evidence into the manifests, then `frontier.json` and `frontier.html`."""
-    recipe, machine = run.recipe, describe()
+    """Write the evidence into the manifests, then the files of `price/`, `frontier.json` last."""
+    machine = describe()
     for variant, row in zip(variants, rows, strict=True):
         evidence = Evidence(
             metric=row.quality.metric,
@@ -183,7 +191,7 @@ def _write(
             currency=recipe.machine.currency,
             machine=machine,
         )
-        folder = run.folder / "variants" / variant.id
+        folder = run / "variants" / variant.id
         write_manifest(folder, variant.model_copy(update={"evidence": evidence}))
     told = sentence(rows, floor, decision, recipe)
     frontier = Frontier(
@@ -194,7 +202,8 @@ def _write(
         baseline=BASELINE,
         sentence=told,
     )
-    folder = run.folder / "price"
+    folder = run / "price"
+    write_text(folder / "recipe.yaml", section_yaml(recipe, TERMS))
     write_text(folder / "frontier.html", page(rows, floor, decision, recipe, machine))
     write_text(folder / "frontier.json", frontier.model_dump_json(indent=2) + "\n")
     if decision.chosen is None:

@@ -54,6 +54,15 @@ def resolved_yaml(recipe: Recipe) -> str:
     return commented(values)
 
 
+def section_yaml(recipe: Recipe, keys: Sequence[str]) -> str:
+    """Return only the fields that `keys` name (`price`, `machine.currency`), as in the whole."""
+    wanted = [tuple(key.split(".")) for key in keys]
+    leaves = dict(_leaves(recipe)).items()
+    return commented(
+        {path: value for path, value in leaves if any(path[: len(w)] == w for w in wanted)}
+    )
+
+
 def as_given(name: str, task: str, settings: Sequence[str]) -> dict[KeyPath, Any]:
     """Return `key=value` settings by field, checked against the schema, with paths as typed.
 

@@ -218,14 +218,10 @@ def test_a_floor_out_of_reach_is_written_and_fails(
 ) -> None:
     recipe = priced / "recipe.yaml"
     text = recipe.read_text()
-    loaded = load_recipe(recipe)
-    harder = loaded.model_copy(
-        update={"price": loaded.price.model_copy(update={"floor": "accuracy >= 1.5"})}
-    )
-    monkeypatch.setattr("tael.train.run.load_recipe", lambda path: harder)
+    harder = load_recipe(recipe, ["price.floor=accuracy >= 1.5"])
     monkeypatch.setattr(frontier_file, "measure", short(measure))
     with pytest.raises(FloorError, match="no variant keeps"):
-        price(priced, progress=False)
+        price(priced, harder, progress=False)
     found = json.loads((priced / "price" / "frontier.json").read_text())
     assert found["chosen"] is None
     assert found["confirmed"] is False
