@@ -14,7 +14,9 @@ from tael.files import sha256, write_text
 from tael.recipe.schema import Recipe
 from tael.task.labels import check_labels
 
-__all__ = ["SPLITS", "open_splits", "read_records", "training_texts", "write_records"]
+__all__ = [
+    "SPLITS", "open_splits", "read_records", "training_texts", "write_records", "write_splits",
+]  # fmt: skip
 
 SPLITS = ("train", "dev", "test")
 _MARK = "splits.json"  # written last: where it stands and fits, the rest is whole
@@ -26,11 +28,16 @@ def open_splits(folder: Path, recipe: Recipe) -> dict[str, list[Record]]:
     if not _is_whole(data):
         look = partial(check_labels, kind=recipe.data.labels)
         found = prepare(recipe.data, recipe.seed, look=look)
-        for split in SPLITS:
-            write_records(data / f"{split}.jsonl", getattr(found, split))
-        write_report(data, found)
-        write_text(data / _MARK, json.dumps(_mark(data, found), indent=1, ensure_ascii=False))
+        write_splits(data, found)
     return {split: read_records(data / f"{split}.jsonl") for split in SPLITS}
+
+
+def write_splits(data: Path, found: Splits) -> None:
+    """Write the records of each split, their report, and last of all what says they are whole."""
+    for split in SPLITS:
+        write_records(data / f"{split}.jsonl", getattr(found, split))
+    write_report(data, found)
+    write_text(data / _MARK, json.dumps(_mark(data, found), indent=1, ensure_ascii=False))
 
 
 def training_texts(recipe: Recipe, train: Sequence[Record]) -> Iterable[str]:
