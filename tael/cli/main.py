@@ -14,6 +14,8 @@ from typing import Annotated, cast
 
 import typer
 
+from tael.cli import look
+from tael.cli.options import Json, Out, Overrides, Quiet, RecipeFile, RunFolder, Terms, Variant
 from tael.cli.show import ready_for_pipes, show_json, show_lines, show_next
 from tael.errors import TaelError, UsageError
 
@@ -29,27 +31,6 @@ app = typer.Typer(
 
 # ClickException, which typer imported from click up to 0.15 and carries in itself since.
 _CLICK_ERROR = cast(type[Exception], typer.BadParameter.__mro__[2])
-
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Laid over the recipe: train.rate=3e-4."),
-]
-Terms = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="KEY=VALUE", help="price.*, machine.price_per_hour or machine.currency."
-    ),
-]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: runs/NAME.")]
-Out = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="The run's folder; default: runs/NAME.")
-]
-Variant = Annotated[
-    str | None, typer.Option(metavar="ID", help="Take this variant, not the chosen one.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
 @dataclass
@@ -185,6 +166,10 @@ def check(
         return
     show_lines(checked.lines())
     show_next(" ".join(["tael run", str(recipe), *(overrides or [])]))
+
+
+app.command()(look.data)
+app.command("data-diff")(look.data_diff)
 
 
 @app.command()

@@ -15,7 +15,20 @@ from tael.cli import main as cli
 from tael.errors import FloorError, RecipeError
 from tael.recipe.load import load_recipe
 
-VERBS = ["new", "check", "run", "train", "evaluate", "predict", "price", "serve", "bill", "demo"]
+VERBS = [
+    "new",
+    "check",
+    "data",
+    "data-diff",
+    "run",
+    "train",
+    "evaluate",
+    "predict",
+    "price",
+    "serve",
+    "bill",
+    "demo",
+]
 Run = Callable[..., tuple[int, str, str]]
 
 

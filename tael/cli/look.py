@@ -1,0 +1,69 @@
+"""The verbs that look and change nothing: at the data of a recipe, at two runs, at the machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tael.cli.options import Json, Overrides, RecipeFile
+from tael.cli.show import show_json, show_lines, show_next
+from tael.errors import UsageError
+
+__all__ = ["data", "data_diff"]
+
+
+def data(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    show: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Show N records as the model sees them.")
+    ] = 0,
+    apply: Annotated[
+        Path | None,
+        typer.Option(metavar="FIXES.csv", help="Correct labels first; the same as data.fixes."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the records and their report there.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Prepare the data of RECIPE and count every step. Trains nothing.
+
+    `tael data diff RUN_A RUN_B` compares two runs, as `tael data-diff` does.
+    """
+    settings = list(overrides or [])
+    if str(recipe) == "diff" and not recipe.exists():
+        if len(settings) != 2:
+            raise UsageError("two runs are compared: `tael data diff RUN_A RUN_B`")
+        return data_diff(Path(settings[0]), Path(settings[1]), as_json)
+    from tael.recipe.load import load_recipe
+    from tael.recipe.write import scalar
+
+    if apply is not None:
+        settings.append(f"data.fixes={scalar(str(apply))}")
+    loaded = load_recipe(recipe, settings)
+    from tael.road.data import prepare_data
+
+    prepared = prepare_data(loaded, show=show, out=out)
+    if as_json:
+        show_json(prepared.to_json())
+        return None
+    from tael.cli.records import show_prepared
+
+    show_prepared(prepared)
+    return show_next(" ".join(["tael run", str(recipe), *settings]))
+
+
+def data_diff(
+    old: Annotated[Path, typer.Argument(metavar="RUN_A", help="The run before.")],
+    new: Annotated[Path, typer.Argument(metavar="RUN_B", help="The run after.")],
+    as_json: Json = False,
+) -> None:
+    """Say what differs between the data of two runs. Recipe, files, counts, and each row."""
+    from tael.road.diff import data_diff as compare
+
+    found = compare(old, new)
+    if as_json:
+        show_json(found.to_json())
+    else:
+        show_lines(found.lines())

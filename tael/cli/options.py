@@ -1,0 +1,29 @@
+"""The arguments and options that several verbs share, each described once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Json", "Out", "Overrides", "Quiet", "RecipeFile", "RunFolder", "Terms", "Variant"]
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Laid over the recipe: train.rate=3e-4."),
+]
+Terms = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE", help="price.*, machine.price_per_hour or machine.currency."
+    ),
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: runs/NAME.")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="The run's folder; default: runs/NAME.")
+]
+Variant = Annotated[
+    str | None, typer.Option(metavar="ID", help="Take this variant, not the chosen one.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]

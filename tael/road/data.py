@@ -1,0 +1,240 @@
+"""The verb `data`: the data of a recipe, prepared as a run would, without training.
+
+What is shown is what is trained: the records come from the same `prepare`, the tokens from the
+same tokenizer and `encode`, the packed rows from the batches of pretraining's first step.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tael.data.clean import clean
+from tael.data.prepare import Splits, prepare
+from tael.data.read import read
+from tael.data.record import Record, place
+from tael.data.tokens import Tokens, add_tokens
+from tael.errors import RunError, UsageError
+from tael.files import write_text
+from tael.recipe.load import difference, fingerprint, resolved_yaml
+from tael.recipe.schema import Recipe
+from tael.task.labels import check_labels, check_unseen, find_labels
+from tael.task.view import View, label_views, row_views
+from tael.train.splits import SPLITS, training_texts, write_splits
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from tael.task.classify import Classify
+
+__all__ = ["Gone", "Prepared", "prepare_data"]
+
+_TEXTS = 5000  # of the text for pretraining, packed to show its first rows
+_LONGEST = 160  # characters of a text that is only named
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A record that is not trained on, and why."""
+
+    place: str
+    why: str
+    text: str
+
+
+@dataclass
+class Prepared:
+    """The data of a recipe: counts through every step, and what was asked to be shown."""
+
+    rows: dict[str, int]
+    counts: dict[str, int]
+    records: list[View] = field(default_factory=list)
+    packed: list[View] = field(default_factory=list)  # rows of pretraining's first step
+    gone: list[Gone] = field(default_factory=list)
+    tokens: dict[str, Tokens] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    folder: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "rows": self.rows,
+            "counts": self.counts,
+            "tokens": {split: vars(one) for split, one in self.tokens.items()},
+            "records": [view.to_json() for view in self.records],
+            "packed": [view.to_json() for view in self.packed],
+            "gone": [vars(one) for one in self.gone],
+            "notes": self.notes,
+            "folder": None if self.folder is None else str(self.folder),
+        }
+
+
+def prepare_data(recipe: Recipe, *, show: int = 0, out: Path | None = None) -> Prepared:
+    """Prepare the data of `recipe` and return what became of it.
+
+    `show` records of train, as many packed rows for pretraining and as many of each kind that went
+    are shown as they are; the tokenizer is that of a run of the same recipe in `runs/`, or is
+    trained as the run would. `out` gets the records, `report.html` and `report.json`, in the form
+    of a run's `data/`. Raises what a run would raise over its data, and UsageError for an `out`
+    inside a run.
+    """
+    if out is not None and _is_of_run(out):
+        raise UsageError(f"{out}: belongs to a run, which keeps its own data; choose another --out")
+    found = prepare(recipe.data, recipe.seed, look=partial(check_labels, kind=recipe.data.labels))
+    records = {split: list(getattr(found, split)) for split in SPLITS}
+    _check(records, recipe)
+    done = Prepared({split: len(rows) for split, rows in records.items()}, dict(found.counts))
+    if out is not None:
+        write_splits(out, found)
+        write_text(out / "recipe.yaml", resolved_yaml(recipe))
+        done.folder = out
+    if show:
+        done.gone = _gone(found, recipe, show)
+    if show or out is not None:
+        _tokenise(done, records, recipe, show, out)
+    return done
+
+
+def _is_of_run(out: Path) -> bool:
+    return any((folder / "recipe.lock.yaml").exists() for folder in (out, out.absolute().parent))
+
+
+def _check(records: dict[str, list[Record]], recipe: Recipe) -> None:
+    labels = find_labels(records["train"], recipe.data.labels)
+    for split in ("dev", "test"):
+        check_unseen(records[split], labels, split, recipe.data.labels)
+
+
+def _tokenise(
+    done: Prepared,
+    records: dict[str, list[Record]],
+    recipe: Recipe,
+    show: int,
+    out: Path | None,
+) -> None:
+    from tael.task.base import find
+
+    tokenizer, whose = _tokenizer(recipe, records["train"])
+    done.notes.append(whose)
+    others = {split: rows for split, rows in records.items() if split != "train"}
+    task: Classify = find(recipe.task).from_records(records["train"], recipe, tokenizer, others)
+    examples = {split: task.encode_many(rows) for split, rows in records.items()}
+    lengths = {
+        split: ([len(e) for e in some], [e.cut for e in some]) for split, some in examples.items()
+    }
+    done.tokens = {split: Tokens.count(*pair) for split, pair in lengths.items() if pair[0]}
+    if out is not None:
+        add_tokens(out, lengths, recipe.data.max_tokens)
+    done.records = label_views(task, records["train"][:show])
+    if show and recipe.pretrain.steps:
+        done.packed = _packed(recipe, records["train"], tokenizer, show)
+        done.notes.append(
+            f"packed rows are of step 1 over the first {_TEXTS:,} texts for pretraining, if there "
+            "are more"
+        )
+
+
+def _tokenizer(recipe: Recipe, train: Sequence[Record]) -> "tuple[Tokenizer, str]":
+    """Return the tokenizer that a run of `recipe` has or would have, and whose it is."""
+    from tael.data.tokenizer import load_tokenizer, train_tokenizer
+
+    if recipe.model.from_ is not None:
+        from tael.model.weights import resolve
+
+        return load_tokenizer(resolve(recipe.model.from_)), f"tokenizer: of {recipe.model.from_}"
+    folder = Path("runs") / recipe.name
+    if (folder / "tokenizer").exists() and _is_same(folder, recipe):
+        return load_tokenizer(folder / "tokenizer"), f"tokenizer: of the run {folder}"
+    trained = train_tokenizer(training_texts(recipe, train), recipe.tokenizer)
+    return trained, "tokenizer: trained for this look, as a run would train it"
+
+
+def _is_same(folder: Path, recipe: Recipe) -> bool:
+    from tael.train.lock import check_same, read_lock
+
+    try:
+        check_same(folder, recipe)
+    except RunError:
+        return False
+    return not difference(read_lock(folder).recipe, fingerprint(recipe))
+
+
+def _packed(
+    recipe: Recipe, train: Sequence[Record], tokenizer: "Tokenizer", show: int
+) -> list[View]:
+    from tael.data.shards import build
+    from tael.data.tokenizer import specials
+    from tael.task.mlm import MaskedLM
+    from tael.train.batches import PackedText
+    from tael.train.seeds import TEXT, mix
+
+    def encode(batch: list[str]) -> list[list[int]]:
+        return [e.ids for e in tokenizer.encode_batch(batch, add_special_tokens=False)]
+
+    texts = list(islice(training_texts(recipe, train), _TEXTS))
+    learner = MaskedLM(specials(tokenizer), tokenizer.get_vocab_size(), recipe.pretrain.mask)
+    with tempfile.TemporaryDirectory() as folder:
+        shard = build(Path(folder), texts, encode, "show")
+        seed = mix(recipe.seed, TEXT)
+        batches = PackedText(learner, shard, recipe.data.max_tokens, recipe.pretrain, seed)
+        return row_views(batches[0][0], tokenizer, show)
+
+
+def _gone(found: Splits, recipe: Recipe, show: int) -> list[Gone]:
+    """Return up to `show` samples of each way to go."""
+    kinds: list[Iterable[Gone]] = [
+        _unclean(found, recipe, show),
+        (
+            Gone(place(m.record), f"repeats {place(m.kept)} exactly", _text(m.record))
+            for m in found.duplicates
+            if m.exact
+        ),
+        (
+            Gone(
+                place(m.record), f"repeats {place(m.kept)} ({m.similarity:.2f} alike)",
+                _text(m.record)
+            )
+            for m in found.duplicates
+            if not m.exact
+        ),
+        (
+            Gone(place(m.record), f"repeats {place(m.kept)} of dev or test", _text(m.record))
+            for m in found.leaks
+        ),
+        _contradictions(found, recipe),
+    ]  # fmt: skip
+    return [gone for kind in kinds for gone in islice(kind, show)]
+
+
+def _contradictions(found: Splits, recipe: Recipe) -> Iterator[Gone]:
+    for group in found.conflicts if recipe.data.clean.conflicts == "drop" else ():
+        labels = ", ".join(dict.fromkeys(str(record.get("label")) for record in group))
+        places = ", ".join(place(record) for record in group[1:4])
+        yield Gone(place(group[0]), f"stands with the labels {labels} ({places})", _text(group[0]))
+
+
+def _unclean(found: Splits, recipe: Recipe, show: int) -> Iterator[Gone]:
+    """Yield records that cleaning drops: read again, only where the counts say there are some."""
+    data = recipe.data
+    for split, paths in (("train", data.train), ("dev", data.dev), ("test", data.test)):
+        known = (name for name in found.counts if name.startswith(f"{split}: dropped"))
+        left = min(show, sum(found.counts[name] for name in known))
+        if not left or paths is None:
+            continue
+        for record in read(paths, encoding=data.encoding, on_error=data.on_error, counts=Counter()):
+            counts: Counter[str] = Counter()
+            if not list(clean([record], data.columns, data.clean, counts)):
+                why = next((n for n in counts if n.startswith("dropped")), "dropped")
+                text = str(record.get(data.columns.text) or "")
+                yield Gone(place(record), why.removeprefix("dropped: "), text[:_LONGEST])
+                left -= 1
+                if not left:
+                    break
+
+
+def _text(record: Record) -> str:
+    return str(record.get("text", ""))[:_LONGEST]
