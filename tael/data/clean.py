@@ -1,4 +1,4 @@
-"""Columns become roles, texts are repaired, and records without text are dropped: all counted.
+"""Columns become roles, texts are repaired, records that are no use are dropped: all counted.
 
 The same `repair` stands before training, evaluation and serving.
 """
@@ -6,10 +6,13 @@ The same `repair` stands before training, evaluation and serving.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from tael.data.language import is_in
+from tael.data.markup import without_html
+from tael.data.personal import mask
 from tael.data.record import AT, Record, place
 from tael.errors import DataError
 from tael.recipe.schema import Clean, Columns
@@ -17,7 +20,10 @@ from tael.recipe.schema import Clean, Columns
 if TYPE_CHECKING:
     from ftfy import TextFixerConfig
 
-__all__ = ["clean", "repair"]
+__all__ = ["CHANGING", "clean", "repair"]
+
+# The rules that change a text; the others decide which texts stay.
+CHANGING = {"unicode", "html", "width", "controls", "whitespace", "personal"}
 
 # C0 and C1 without tab and newline, byte-order marks inside text, interlinear annotation.
 # Joiners (U+200C, U+200D) stay: emoji and several scripts need them.
@@ -41,10 +47,10 @@ def clean(
     """Yield records with the roles `text`, `text_pair` and `label` in the place of the columns.
 
     Texts are repaired and `label` is a string: numbers as written, a list joined by "|", a missing
-    one "". Other columns keep their names. A record whose text is shorter than
-    `rules.min_characters` is dropped, unless `keep_empty` (a prediction answers every row).
-    Without `labelled` the label column may be absent. Raises DataError for a missing column or a
-    value of the wrong type, with its place.
+    one "". Other columns keep their names. A record whose text is too short, too long or in
+    another language than `rules` ask for is dropped, unless `keep_empty` (a prediction answers
+    every row). Without `labelled` the label column may be absent. Raises DataError for a missing
+    column or a value of the wrong type, with its place.
     """
     wanted = {"text": columns.text, "text_pair": columns.text_pair, "label": columns.label}
     roles = {role: column for role, column in wanted.items() if column is not None}
@@ -57,23 +63,29 @@ def clean(
             cleaned[role] = repair(_string(cleaned[role], record, role), rules, counts)
         if "label" in present:
             cleaned["label"] = _label(cleaned["label"], record)
-        short = [r for r in present if r != "label" and len(cleaned[r]) < rules.min_characters]
-        if short and not keep_empty:
-            counts[f"dropped: {short[0]} under {rules.min_characters} characters"] += 1
+        reasons = (_unwanted(cleaned, role, rules) for role in roles if role != "label")
+        reason = None if keep_empty else next(filter(None, reasons), None)
+        if reason:
+            counts[f"dropped: {reason}"] += 1
         else:
             yield cleaned
 
 
 def repair(text: str, rules: Clean, counts: Counter[str] | None = None) -> str:
-    """Return `text` without mojibake, control characters and needless white space, as `rules` say.
+    """Return `text` without what `rules` take out: mojibake, markup, width, personal data, ...
 
-    A run of white space becomes one newline if it holds one, else one space.
+    A run of white space becomes one newline if it holds one, else one space. Whatever changes a
+    text stands here and not in `clean`, so that a served text is treated like a trained one.
     """
     counts = Counter() if counts is None else counts
     steps = (
         (rules.unicode, "texts with Unicode repaired", _unicode),
+        (rules.html, "texts with HTML removed", without_html),
+        (rules.width != "keep", "texts with width folded", _WIDTHS[rules.width]),
         (rules.controls, "texts with control characters removed", _without_controls),
         (rules.whitespace, "texts with white space squeezed", _squeezed),
+        # Last: what stands between the parts of a number is one space by now.
+        (rules.personal == "mask", "texts with personal data masked", partial(mask, counts=counts)),
     )
     for wanted, name, step in steps:
         changed = step(text) if wanted else text
@@ -106,6 +118,30 @@ def _ftfy() -> "TextFixerConfig":
     )
 
 
+class _Folded(dict[int, str]):
+    """Character → its usual width: ＡＢＣ，１２３ in half, ｶﾅ in full; all others as they are."""
+
+    def __missing__(self, code: int) -> str:
+        kind, _, to = unicodedata.decomposition(chr(code)).partition(" ")
+        self[code] = chr(int(to, 16)) if kind in ("<wide>", "<narrow>") else chr(code)
+        return self[code]
+
+
+_FOLDED = _Folded()
+
+
+def _fold(text: str) -> str:
+    # NFC joins a voicing mark, a character of its own in half width, to its kana.
+    return text if text.isascii() else unicodedata.normalize("NFC", text.translate(_FOLDED))
+
+
+def _nfkc(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
+
+
+_WIDTHS: dict[str, Callable[[str], str]] = {"keep": str, "fold": _fold, "nfkc": _nfkc}
+
+
 def _without_controls(text: str) -> str:
     return _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
@@ -114,6 +150,20 @@ def _squeezed(text: str) -> str:
     if not _UNTIDY.search(text):
         return text
     return _SPACES.sub(lambda run: "\n" if "\n" in run[0] else " ", text).strip()
+
+
+def _unwanted(record: Record, role: str, rules: Clean) -> str | None:
+    """Return why the record goes; None for one that stays. A role that is absent is no reason."""
+    text = record.get(role)
+    if not isinstance(text, str):
+        return None
+    if len(text) < rules.min_characters:
+        return f"{role} under {rules.min_characters} characters"
+    if rules.max_characters is not None and len(text) > rules.max_characters:
+        return f"{role} over {rules.max_characters} characters"
+    if rules.languages and text and not is_in(text, rules.languages):
+        return f"{role} in another language than {', '.join(rules.languages)}"
+    return None
 
 
 def _by_role(record: Record, roles: dict[str, str], counts: Counter[str]) -> Record:

@@ -97,6 +97,12 @@ _RULES = (
         "remove one of them",
     ),
     _Rule(
+        ("data.group", "data.time"),
+        ("data.dev", "data.test"),
+        lambda recipe: recipe.data.dev is not None and recipe.data.test is not None,
+        "remove one of them",
+    ),
+    _Rule(
         ("data.clean.near_threshold",),
         ("data.clean.dedup",),
         lambda recipe: recipe.data.clean.dedup != "near",

@@ -34,6 +34,10 @@ def _as_list(value: Any) -> Any:
 
 # One path or several, in order. Always absolute after loading.
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_as_list)]
+# ISO 639 codes.
+Languages = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...], BeforeValidator(_as_list)
+]
 Schedule = Literal["linear", "cosine", "exponential", "polynomial", "constant"]
 
 
@@ -59,7 +63,29 @@ class Clean(Section):
     unicode: bool = Field(True, description="Repair mojibake and broken Unicode (ftfy), NFC.")
     controls: bool = Field(True, description="Remove control characters; keep newline and tab.")
     whitespace: bool = Field(True, description="Trim, and squeeze runs of white space.")
+    html: bool = Field(
+        False, description="Remove HTML tags, comments and scripts, and resolve entities."
+    )
+    width: Literal["keep", "fold", "nfkc"] = Field(
+        "keep",
+        description="fold: full-width letters, digits and signs become half-width (，→ ,); nfkc: "
+        "ligatures, circled digits and the like are resolved too.",
+    )
+    personal: Literal["keep", "mask"] = Field(
+        "keep",
+        description="mask: e-mail and IPv4 addresses, telephone numbers, Chinese identity numbers, "
+        "bank cards and IBANs become [EMAIL], [IP], [PHONE], [ID], [CARD], [IBAN]; also in served "
+        "texts.",
+    )
     min_characters: int = Field(1, ge=1, description="Shorter texts are dropped and counted.")
+    max_characters: int | None = Field(
+        None, ge=1, description="Longer texts are dropped and counted; no limit by default."
+    )
+    languages: Languages | None = Field(
+        None,
+        description="Texts that are clearly in another language are dropped and counted; needs "
+        "tael[text].",
+    )
     dedup: Literal["near", "exact", "off"] = Field(
         "near", description="Duplicates removed before splitting: near includes exact."
     )
@@ -83,6 +109,28 @@ class Data(Section):
     split: tuple[float, float, float] = Field(
         (0.8, 0.1, 0.1), description="Shares of train, dev, test where files do not give them."
     )
+    group: str | None = Field(
+        None,
+        description="Column (a customer, a document) whose rows stay together in one split; "
+        "membership by its value alone, so adding rows moves none.",
+    )
+    time: str | None = Field(
+        None,
+        description="Column with an ISO date or a number: the oldest rows are train, the newest "
+        "test. Adding rows can move old ones.",
+    )
+    max_leak: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Largest share of the dev and test rows that may have a (near) copy in train; "
+        "more stops the run.",
+    )
+    fixes: Path | None = Field(
+        None,
+        description="CSV with columns place and label: labels to correct, or `drop`; the form of "
+        "suspects.csv.",
+    )
     columns: Columns = Field(Columns(), description="Roles of the columns.")
     labels: Literal["single", "multi", "regression"] = Field(
         "single", description="One label a text, several separated by `|`, or a number."
@@ -104,6 +152,12 @@ class Data(Section):
             raise ValueError(
                 f"split {list(self.split)} must be shares of train, dev, test that sum to 1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_split(self) -> Self:
+        if self.group is not None and self.time is not None:
+            raise ValueError("group and time exclude each other: keep one")
         return self
 
 

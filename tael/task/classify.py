@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, create_model
 from tokenizers import Tokenizer
 
-from tael.data.clean import repair
+from tael.data.clean import CHANGING, repair
 from tael.data.record import Record, place
 from tael.data.tokenizer import specials
 from tael.errors import CheckpointError, DataError, RecipeError
@@ -123,7 +123,7 @@ class Classify:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` needs to answer in the same way."""
-        repairs = self.repairs.model_dump(include={"unicode", "controls", "whitespace"})
+        repairs = self.repairs.model_dump(include=CHANGING)
         return {
             "labels": self.labels,
             "kind": self.kind,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tael.data.clean import _ftfy, clean, repair
+from tael.data.clean import CHANGING, _ftfy, clean, repair
 from tael.errors import DataError
 from tael.recipe.schema import Clean, Columns
 
@@ -133,3 +133,72 @@ def test_texts_that_skip_the_slow_repair_would_not_have_changed(text: str) -> No
     rules = Clean(controls=False, whitespace=False)
     text = text.encode("utf-8", "replace").decode()
     assert repair(text, rules) == ftfy.fix_text(text, _ftfy())
+
+
+def test_a_text_that_is_too_long_is_dropped_and_counted_unless_every_row_needs_an_answer() -> None:
+    records = [{"text": "a" * size, "label": "1"} for size in (3, 4, 5)]
+    rules = Clean(max_characters=4)
+    found, counts = cleaned(*records, rules=rules)
+    assert [len(record["text"]) for record in found] == [3, 4]
+    assert counts["dropped: text over 4 characters"] == 1
+    assert len(cleaned(*records, rules=rules, keep_empty=True)[0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "fold", "nfkc"),
+    [
+        ("ＡＢｃ１２３，！\u3000x", "ABc123,! x", "ABc123,! x"),
+        ("ｶﾞｯﾂ", "ガッツ", "ガッツ"),
+        ("①㎡ﬁ²™。“好”", "①㎡ﬁ²™。“好”", "1m2fi2TM。“好”"),
+        ("plain", "plain", "plain"),
+    ],
+)
+def test_width_is_kept_folded_or_wholly_resolved(text: str, fold: str, nfkc: str) -> None:
+    assert repair(text, Clean(whitespace=False)) == text
+    assert repair(text, Clean(width="fold")) == fold
+    assert repair(text, Clean(width="nfkc")) == nfkc
+    counts: Counter[str] = Counter()
+    repair(text, Clean(width="nfkc"), counts)
+    assert counts["texts with width folded"] == (text != nfkc)
+
+
+def test_html_is_removed_and_counted_only_on_request() -> None:
+    counts: Counter[str] = Counter()
+    text = "<p>fine&nbsp;room</p><p>a &lt; b</p>"
+    assert repair(text, Clean()).startswith("<p>fine")
+    assert repair(text, Clean(html=True), counts) == "fine room\na < b"
+    assert counts["texts with HTML removed"] == 1
+
+
+FRAGMENTS = (
+    "<b> </p> <br/> <script> </script> <!-- --> &lt; &amp; &#60; &gt; & < > ; lt amp \" ' ＜ b "
+    "13800138000 138 0013 8000 a@b.cn @ １ + 86 - 010 . 192.168.0.1 ( ) \u3000 \n 好 x"
+)
+fragments = st.sampled_from(FRAGMENTS.split(" "))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(fragments, max_size=12).map("".join))
+def test_repairing_twice_is_repairing_once_with_every_rule_but_unicode(text: str) -> None:
+    rules = Clean(unicode=False, html=True, width="keep", personal="mask")
+    once = repair(text, rules)
+    assert repair(once, rules) == once
+
+
+def test_a_served_text_is_repaired_by_every_rule_that_changes_texts() -> None:
+    changing = {name for name, value in _all_on() if repair(_EVERYTHING, value) != _EVERYTHING}
+    assert changing == CHANGING
+
+
+_EVERYTHING = "<b>schÃ¶n</b>\x07  ＡＢ 13800138000"
+_OFF = {"unicode": False, "controls": False, "whitespace": False}
+_ON = {"html": True, "width": "fold", "personal": "mask", "unicode": True, "controls": True}
+
+
+def _all_on() -> list[tuple[str, Clean]]:
+    """Every rule of the schema, on alone (a rule that only decides what stays changes nothing)."""
+    others = {"min_characters": 9, "max_characters": 2, "languages": ["fr"], "dedup": "exact"}
+    others |= {"near_threshold": 0.9, "conflicts": "keep"}
+    values = _ON | {"whitespace": True} | others
+    assert values.keys() == Clean.model_fields.keys()
+    return [(name, Clean.model_validate(_OFF | {name: value})) for name, value in values.items()]

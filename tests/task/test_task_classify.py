@@ -368,7 +368,10 @@ def test_task_json_is_plain(tokenizer: Tokenizer, tmp_path: Path) -> None:
     raw = json.loads((tmp_path / "task.json").read_text(encoding="utf-8"))
     assert raw == {
         "task": "classify", "labels": ["a", "b", "c"], "kind": "single", "max_tokens": 16,
-        "repairs": {"unicode": True, "controls": True, "whitespace": True}, "pairs": False,
+        "repairs": {
+            "unicode": True, "controls": True, "whitespace": True,
+            "html": False, "width": "keep", "personal": "keep",
+        }, "pairs": False,
     }  # fmt: skip
 
 
