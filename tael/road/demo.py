@@ -36,15 +36,15 @@ tokenizer: {{kind: unigram, vocab: 8000}}
 
 model: {{preset: {preset}}}
 
-pretrain: {{steps: {pretrain}, rate: 1.0e-3, batch: 32}}
+pretrain: {{steps: {pretrain}, rate: {pretrain_rate}, batch: 32}}
 
 train: {{epochs: {epochs}, rate: {rate}, batch: 32, label_smoothing: 0.05}}
 
 price:
   floor: accuracy >= 0.98 * base
 """
-QUICK = {"preset": "small", "pretrain": 200, "epochs": 1, "rate": 5e-4}
-FULL = {"preset": "small", "pretrain": 4000, "epochs": 4, "rate": 3e-4}
+QUICK = {"preset": "tiny", "pretrain": 800, "pretrain_rate": 2e-3, "epochs": 3, "rate": 1e-3}
+FULL = {"preset": "small", "pretrain": 4000, "pretrain_rate": 1e-3, "epochs": 4, "rate": 3e-4}
 
 
 def demo(
