@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tael.page.text import table_lines
+
 __all__ = [
     "ready_for_pipes",
     "show_bill",
@@ -46,19 +48,8 @@ def show_next(command: str) -> None:
 
 
 def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: first column left, the others right; Chinese counts two cells a character."""
-    from rich.cells import cell_len
-
-    lines = [headings, *rows]
-    widths = [max(cell_len(line[at]) for line in lines) for at in range(len(headings))]
-    for line in lines:
-        cells = [
-            text + " " * (width - cell_len(text))
-            if not at
-            else " " * (width - cell_len(text)) + text
-            for at, (text, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
+    """Print a table: first column left, the others right."""
+    show_lines(table_lines(headings, rows))
 
 
 def show_scores(scores: Mapping[str, Any]) -> None:
@@ -78,21 +69,10 @@ def show_counts(target: Path, counts: Mapping[str, int]) -> None:
 
 def show_frontier(frontier: Any) -> None:
     """Print every priced variant, the chosen one marked, and the sentence that sums it up."""
-    told = frontier.model_dump(mode="json")
-    rows = [
-        [
-            f"{'→' if row['id'] == told['chosen'] else ' '} {row['id']}",
-            f"{row['quality']['value']:.4f}",
-            f"{row['p95_ms']:.2f}",
-            f"{row['throughput']:,.1f}",
-            "–" if row["cost_per_1000"] is None else f"{row['cost_per_1000']:.6f}",
-            f"{row['bytes'] / 1e6:.1f}",
-        ]
-        for row in told["variants"]
-    ]
-    metric = told["variants"][0]["quality"]["metric"] if told["variants"] else "quality"
-    show_table(["  variant", metric, "p95 ms", "texts/s", "cost/1000", "MB"], rows)
-    print(frontier.sentence)
+    from tael.price.sentence import overview
+
+    show_lines(overview(frontier.variants, frontier.chosen))
+    show_lines([frontier.sentence])
 
 
 def show_bill(bill: Any) -> None:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from tael.compress.manifest import BASELINE, PARENT
+from tael.page.text import table_lines
 from tael.price.choice import Priced
 from tael.price.confirm import Proof
 from tael.price.decision import Decision
 from tael.price.floor import Floor
 from tael.recipe.schema import Recipe
 
-__all__ = ["NAMES", "money", "sentence"]
+__all__ = ["NAMES", "money", "overview", "sentence"]
 
 NAMES = {
     PARENT: "the full model",
@@ -31,6 +32,24 @@ def sentence(rows: Sequence[Priced], floor: Floor, decision: Decision, recipe: R
     if decision.confirmed:
         return _proved(by_id, by_id[decision.chosen], floor, proof, recipe)
     return _not_proved(by_id, decision, floor, proof, recipe)
+
+
+def overview(rows: Sequence[Priced], chosen: str | None) -> list[str]:
+    """Return a table for the terminal: every variant, the chosen one marked."""
+    metric = rows[0].quality.metric if rows else "quality"
+    cells = [
+        [
+            f"{'→' if row.id == chosen else ' '} {row.id}",
+            f"{row.quality.value:.4f} ({row.quality.low:.4f} – {row.quality.high:.4f})",
+            f"{row.p95_ms:.2f}",
+            f"{row.throughput:,.0f}",
+            "–" if row.cost_per_1000 is None else money(row.cost_per_1000, "").strip(),
+            f"{row.bytes / 1e6:.1f}",
+        ]
+        for row in rows
+    ]
+    headings = ["  variant", f"{metric} on dev", "p95 ms", "texts/s", "cost per 1,000", "MB"]
+    return table_lines(headings, cells)
 
 
 def money(amount: float, currency: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tael.compress.variant import make_variants
 from tael.errors import FloorError
 from tael.price.frontier import price
+from tael.price.sentence import overview
 from tael.recipe.load import load_recipe
 from tael.recipe.schema import Recipe
 from tael.road.report import report
@@ -43,7 +44,9 @@ def run(
                 with track.phase("report"):
                     shown.say(report(opened))
             with track.phase("price"):
-                shown.say(price(folder, progress=progress).sentence)
+                frontier = price(folder, progress=progress)
+            for line in (*overview(frontier.variants, frontier.chosen), frontier.sentence):
+                shown.say(line)
         finally:
             track.close()
     return folder
