@@ -58,9 +58,9 @@ def run_set(name: str, out: Path, overrides: list[str]) -> dict[str, Any]:
     recipe.parent.mkdir(parents=True, exist_ok=True)
     files = "".join(f"  {split}: {DATA / name / split}.csv\n" for split in ("train", "dev", "test"))
     recipe.write_text(f"name: {name}\ntask: classify\ndata:\n{files}", "utf-8")
-    command = [sys.executable, "-m", "tael", "--quiet", "run", str(recipe), *SETS[name], *overrides]
+    command = [sys.executable, "-m", "tael", "run", str(recipe), *SETS[name], *overrides]
     start = time.perf_counter()
-    done = subprocess.run([*command, "--out", str(out / name)], check=False)
+    done = subprocess.run([*command, "--quiet", "--out", str(out / name)], check=False)
     seconds = time.perf_counter() - start
     return {"exit": done.returncode, "seconds": round(seconds, 1), **figures(out / name)}
 
@@ -69,6 +69,7 @@ def figures(run: Path) -> dict[str, Any]:
     """Return what the run says of its chosen variant, its parent and the baseline, on test."""
     frontier = json.loads((run / "price" / "frontier.json").read_text("utf-8"))
     costs = json.loads((run / "costs.json").read_text("utf-8"))
+    report = json.loads((run / "report.json").read_text("utf-8"))
     test = {
         variant: evaluate(run, variant)
         for variant in dict.fromkeys(["torch-fp32", frontier["baseline"], frontier["chosen"]])
@@ -80,7 +81,8 @@ def figures(run: Path) -> dict[str, Any]:
         "test": test,
         "cost_per_1000": {v["id"]: v["cost_per_1000"] for v in frontier["variants"]},
         "dev": {v["id"]: v["quality"]["value"] for v in frontier["variants"]},
-        "costs": costs,
+        "network_minus_tfidf": report["comparisons"]["tfidf"],
+        "seconds_by_phase": {phase: round(s, 1) for phase, s in costs["seconds"].items()},
     }
 
 
