@@ -7,7 +7,6 @@ East Asia without an error, so what comes out must also look like Chinese. Singl
 
 import codecs
 import re
-from pathlib import Path
 from typing import BinaryIO
 
 from tael.errors import DataError
@@ -33,7 +32,7 @@ _HAN = re.compile("[\u3400-\u9fff]")
 _KANA = re.compile("[\u3040-\u30ff]")
 
 
-def detect(head: bytes, path: Path) -> str:
+def detect(head: bytes, name: str) -> str:
     """Return the codec of a file that begins with `head` (at most `HEAD` bytes of it).
 
     Raises DataError with the byte offset of the first byte that is not UTF-8, and the key to set,
@@ -51,7 +50,7 @@ def detect(head: bytes, path: Path) -> str:
     if _first_error(head, "gb18030") is None and _reads_as_chinese(head):
         return "gb18030"
     raise DataError(
-        f"{path}: byte {wrong} (line {head[:wrong].count(10) + 1}) is not UTF-8, and the file does "
+        f"{name}: byte {wrong} (line {head[:wrong].count(10) + 1}) is not UTF-8, and the file does "
         "not read as GB18030. Say which encoding it is: data.encoding=latin-1 (or cp1252, big5); "
         "data.encoding=utf-8 data.on_error=skip puts U+FFFD in the place of such bytes."
     )

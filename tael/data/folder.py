@@ -1,0 +1,106 @@
+"""What a path of the recipe stands for: a file, a folder, a pattern or a saved dataset."""
+
+import glob
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from tael.data.source import ending
+from tael.errors import DataError
+
+__all__ = ["files"]
+
+_SIGNS = "*?["
+_MARKERS = ("_SUCCESS", "_metadata", "_common_metadata")  # Spark's and Parquet's own
+_SHOWN = 5
+
+
+def files(
+    paths: Iterable[Path], known: Sequence[str], counts: Counter[str] | None = None
+) -> list[Path]:
+    """Return the files that `paths` stand for, each once, folders and patterns sorted by name.
+
+    A path that exists is itself, whatever signs it has; else `*`, `?`, `[…]` and `**` match. A
+    folder is read with its subfolders and must hold files of one of the formats `known`; a folder
+    that Hugging Face datasets saved is its Arrow files. Hidden files are left out and counted.
+    Raises DataError for what matches nothing, other formats, and mixed ones.
+    """
+    counts = Counter() if counts is None else counts
+    found = [file for path in paths for file in _files(path, known, counts)]
+    once = list(dict.fromkeys(found))
+    counts["files named twice, read once"] += len(found) - len(once)
+    return once
+
+
+def _files(path: Path, known: Sequence[str], counts: Counter[str]) -> Iterator[Path]:
+    if path.is_dir():
+        yield from _inside(path, known, counts)
+    elif path.exists() or not any(sign in str(path) for sign in _SIGNS):
+        yield path
+    else:
+        matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+        if not matches:
+            raise DataError(f"{path}: no file matches this pattern. Mend the path.")
+        whole = {match for match in matches if match.is_dir()}
+        for match in matches:
+            if whole.isdisjoint(match.parents):  # else its folder brings it
+                yield from _files(match, known, counts)
+
+
+def _inside(folder: Path, known: Sequence[str], counts: Counter[str]) -> Iterable[Path]:
+    if (folder / "dataset_dict.json").is_file():
+        splits = sorted(state.parent.name for state in folder.glob("*/state.json"))
+        raise DataError(
+            f"{folder}: a saved dataset with the splits {', '.join(splits) or '(none)'}. Name one, "
+            f"such as {folder / (splits or ['train'])[0]}."
+        )
+    if (folder / "state.json").is_file():
+        return _saved(folder)
+    found = list(_walk(folder, counts))
+    kinds = {file: ending(file.name)[0] for file in found}
+    unknown = [str(file.relative_to(folder)) for file in found if kinds[file] not in known]
+    if unknown:
+        more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
+        raise DataError(
+            f"{folder}: {', '.join(unknown[:_SHOWN])}{more}: unknown format. Name the files by a "
+            f"pattern, such as {folder / '*.csv'}; formats: {', '.join(known)}."
+        )
+    if not found:
+        raise DataError(f"{folder}: no files in this folder.")
+    if len(set(kinds.values())) > 1:
+        mixed = ", ".join(sorted(set(kinds.values())))
+        raise DataError(
+            f"{folder}: mixed formats {mixed}, perhaps the same rows twice. Name the files by "
+            f"patterns, such as {folder / ('*' + min(kinds.values()))}."
+        )
+    return found
+
+
+def _walk(folder: Path, counts: Counter[str]) -> Iterator[Path]:
+    """Yield the files below `folder` by path; links to folders are not followed: no circles."""
+    found = []
+    for here, folders, names in os.walk(folder):
+        seen = [name for name in names if not name.startswith(".") and name not in _MARKERS]
+        counts["hidden files left out"] += len(names) - len(seen)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(here, name) for name in seen]
+    yield from sorted(found)
+
+
+def _saved(folder: Path) -> list[Path]:
+    """Return the Arrow files of a folder that `datasets.Dataset.save_to_disk` wrote, in order."""
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        names = [str(entry["filename"]) for entry in state["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{folder / 'state.json'}: not the state of a saved dataset.") from error
+    if any(Path(name).name != name or name in ("", "..") for name in names):
+        raise DataError(f"{folder / 'state.json'}: names a file outside the folder.")
+    if state.get("_indices_data_files") or state.get("_indices_files"):
+        raise DataError(
+            f"{folder}: the dataset keeps its rows by an index. Save it again after "
+            "`flatten_indices()`."
+        )
+    return [folder / name for name in names]
