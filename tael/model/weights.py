@@ -301,6 +301,9 @@ def save_folder(
         "architectures": [bert.ARCHITECTURES[network.kind]],
         "dtype": str(next(network.parameters()).dtype).removeprefix("torch."),
     }
+    if labels is None and isinstance(network.head, ClassifyHead):
+        # Without names transformers takes two classes for granted, and refuses a head of one.
+        labels = [f"LABEL_{number}" for number in range(network.head.classifier.out_features)]
     if labels is not None:
         raw["id2label"] = {str(number): label for number, label in enumerate(labels)}
         raw["label2id"] = {label: number for number, label in enumerate(labels)}

@@ -146,6 +146,18 @@ def test_labels_and_problem_type_reach_transformers(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("classes", [1, 4])
+def test_a_head_without_names_opens_with_its_own_width(tmp_path: Path, classes: int) -> None:
+    raw = odd_config(11)
+    reference(tmp_path / "theirs", "classify", raw | {"num_labels": classes})
+    network, _ = open_folder(tmp_path / "theirs")
+    save_folder(tmp_path / "ours", network, problem_type="regression" if classes == 1 else None)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "ours")
+    _, theirs = inputs(raw)
+    expected = answer("classify", model.eval(), theirs)
+    assert expected.shape[1] == model.config.num_labels == classes
+
+
 @pytest.fixture(scope="module")
 def minilm() -> Path:
     try:
