@@ -44,7 +44,8 @@ def scalar(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Decimal):
-        text = f"{value:f}"
+        text = f"{value.normalize():f}"
+        text = text if len(text.partition(".")[2]) > 1 else f"{value:.2f}"  # 0.1 and 0.10 are one
         return text if Decimal(str(float(text))) == value else _quoted(text)
     if isinstance(value, int | float):
         return repr(value)

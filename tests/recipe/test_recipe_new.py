@@ -1,5 +1,6 @@
 """New recipes and the rows that describe every field."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,13 @@ def test_types_are_told_in_the_words_that_are_given() -> None:
 )  # fmt: skip
 def test_a_written_value_reads_back_as_itself(value: object) -> None:
     assert parse_value(scalar(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [("0.1", "0.10"), ("0.100", "0.10"), ("12", "12.00"), ("0.00025", "0.00025"),
+     ("1E+3", "1000.00")],
+)  # fmt: skip
+def test_equal_amounts_are_written_alike(amount: str, text: str) -> None:
+    assert scalar(Decimal(amount)) == text
+    assert Decimal(str(parse_value(text))) == Decimal(amount)
