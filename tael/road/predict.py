@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from tael.engine.predictor import open_engine
+from tael.errors import UsageError
 from tael.files import atomic_file
 from tael.road.evaluate import read_records
 from tael.train.run import Run
@@ -18,12 +19,17 @@ def predict(
 ) -> dict[str, int]:
     """Write one answer a record of `source` to `target` and return what was counted.
 
-    `target` is whole or absent. Labels in `source` are not needed and not looked at.
+    `target` is whole or absent. Labels in `source` are not needed and not looked at. Raises
+    UsageError where `target` is a folder or `source` itself.
     """
+    source, target = Path(source), Path(target)
+    if target.is_dir() or (target.exists() and source.exists() and target.samefile(source)):
+        what = "a folder" if target.is_dir() else "the file with the records"
+        raise UsageError(f"{target}: is {what}; name a file for the answers: --out answers.jsonl")
     opened = Run(Path(run))
-    records, counts = read_records(Path(source), opened.recipe, labelled=False)
+    records, counts = read_records(source, opened.recipe, labelled=False)
     engine = open_engine(opened.folder, variant)
-    with atomic_file(Path(target)) as draft, draft.open("w", encoding="utf-8") as file:
+    with atomic_file(target) as draft, draft.open("w", encoding="utf-8") as file:
         for start in range(0, len(records), CHUNK):
             for answer in engine.predict(records[start : start + CHUNK]):
                 file.write(json.dumps(answer, ensure_ascii=False) + "\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tael
-from tael.errors import DataError
+from tael.errors import DataError, UsageError
 from tael.road.client import start_server
 from tael.road.demo import write_reviews
 from tael.road.evaluate import evaluate
@@ -103,6 +103,16 @@ def test_predict_answers_every_row_in_order(finished: Path, tmp_path: Path) -> N
     answers = _lines(tmp_path / "out.jsonl")
     assert counts["answers"] == 3
     assert [answers[0]["label"], answers[2]["label"]] == ["good", "bad"]
+
+
+@pytest.mark.slow
+def test_answers_are_never_written_over_the_records(finished: Path, tmp_path: Path) -> None:
+    source = tmp_path / "rows.csv"
+    source.write_text("text\n房间 很好\n", "utf-8")
+    for target, said in ((source, "is the file with the records"), (tmp_path, "is a folder")):
+        with pytest.raises(UsageError, match=said):
+            predict(finished, source, target)
+    assert source.read_text("utf-8") == "text\n房间 很好\n"
 
 
 @pytest.mark.slow
