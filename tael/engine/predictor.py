@@ -15,7 +15,7 @@ from tael.errors import FloorError, RunError, UsageError
 from tael.machine.probe import cores
 from tael.task.base import Answer, Task, find, load_task
 
-__all__ = ["Engine", "open_engine"]
+__all__ = ["Engine", "folder_of", "open_engine"]
 
 
 class Engine:
@@ -48,7 +48,7 @@ def open_engine(run: Path, variant: str | None = None, threads: int | None = Non
     Raises UsageError for a variant that is not there, FloorError where nothing was chosen,
     RunError where `run` holds no model.
     """
-    folder, why = _folder(run, variant)
+    folder, why = folder_of(run, variant)
     manifest = read_variant(folder, verify=True) if (folder / MANIFEST).is_file() else _bare(folder)
     task = _wordless_task(folder) if manifest.runtime == "linear" else load_task(folder)
     count = threads or manifest.threads or cores()
@@ -56,8 +56,11 @@ def open_engine(run: Path, variant: str | None = None, threads: int | None = Non
     return Engine(folder, manifest, task, runtime, why=why)
 
 
-def _folder(run: Path, variant: str | None) -> tuple[Path, str]:
-    """Return the folder to open, and why it is this one."""
+def folder_of(run: Path, variant: str | None = None) -> tuple[Path, str]:
+    """Return the folder that `open_engine` opens, and why it is this one; opens nothing.
+
+    Raises what `open_engine` raises where there is no such folder.
+    """
     if (run / MANIFEST).is_file() and variant is None:
         return run, f"{run} is a variant"
     if (run / "task.json").is_file() and variant is None:

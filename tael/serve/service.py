@@ -95,10 +95,11 @@ def serve(
     when the service is ready. Raises RunError when the port cannot be had or when another
     server holds the ledger, and what opening the engine raises.
     """
-    from tael.engine.predictor import open_engine
+    from tael.engine.predictor import folder_of, open_engine
     from tael.train.run import Run
 
     opened = Run(Path(run))
+    folder_of(opened.folder, variant)  # no key is made, nor shown, for what cannot be served
     recipe = opened.recipe
     price = price_per_unit(recipe.serve.price_per_1000, recipe.machine.currency)
     host_engine(

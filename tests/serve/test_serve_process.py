@@ -16,10 +16,10 @@ import pytest
 from fake_service import PRICE, FakeEngine
 from serve_house import rows
 
-from tael.errors import RunError
+from tael.errors import RunError, UsageError
 from tael.recipe.schema import Serve
 from tael.serve.bill import bill
-from tael.serve.service import Terms, host_engine, listen
+from tael.serve.service import Terms, host_engine, listen, serve
 from tael.serve.tables import open_database
 
 pytestmark = pytest.mark.slow  # each starts a process
@@ -64,6 +64,15 @@ class Process:
             return response.status, response.read()
         finally:
             connection.close()
+
+
+def test_what_cannot_be_served_costs_no_key(tiny_run: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    with pytest.raises(UsageError, match="no variant 'none'"):
+        serve(tiny_run, port=0, db=url, variant="none", say=said.append)
+    assert said == []
+    assert not (tmp_path / "ledger.db").exists()
 
 
 @pytest.fixture
