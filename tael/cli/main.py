@@ -5,6 +5,7 @@ loads none of them. Errors become one line each on stderr and an exit code in `m
 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
 """
 
+import json
 import logging
 import os
 import sys
@@ -17,7 +18,7 @@ import typer
 from tael.cli import look
 from tael.cli.options import Json, Out, Overrides, Quiet, RecipeFile, RunFolder, Terms, Variant
 from tael.cli.show import ready_for_pipes, show_json, show_lines, show_next
-from tael.errors import TaelError, UsageError
+from tael.errors import FloorError, TaelError, UsageError
 
 __all__ = ["app", "main"]
 
@@ -256,7 +257,12 @@ def price(run: RunFolder, terms: Terms = None, as_json: Json = False) -> None:
     """
     from tael.road.price import price as price_run
 
-    frontier = price_run(run, terms or [], progress=not as_json)
+    try:
+        frontier = price_run(run, terms or [], progress=not as_json)
+    except FloorError:
+        if as_json:  # the evidence is complete, only nothing was chosen
+            show_json(json.loads((run / "price" / "frontier.json").read_text("utf-8")))
+        raise
     if as_json:
         show_json(frontier.model_dump(mode="json"))
         return

@@ -151,6 +151,21 @@ def test_ctrl_c_exits_130_without_a_traceback(tael: Run, monkeypatch: pytest.Mon
     assert "Traceback" not in err
 
 
+def test_a_price_that_keeps_no_floor_is_printed_all_the_same(
+    tael: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def price(run: Path, *_: object, **__: object) -> None:
+        (run / "price").mkdir(parents=True)
+        (run / "price" / "frontier.json").write_text('{"variants": [], "chosen": null}')
+        raise FloorError("none keeps it")
+
+    monkeypatch.setattr("tael.road.price.price", price)
+    assert tael("price", "a") == (1, "", "none keeps it\n")
+    code, out, err = tael("price", "b", "price.floor=accuracy >= 2", "--json")
+    assert (code, err) == (1, "none keeps it\n")
+    assert json.loads(out)["chosen"] is None
+
+
 def test_a_reader_that_goes_away_is_no_error(reviews: Path) -> None:
     (reviews.parent / "x.yaml").write_text("name: x\ntask: classify\ndata: {train: a.csv}\n")
     code = (
