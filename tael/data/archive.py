@@ -18,13 +18,14 @@ _SMALL = 64 << 20  # bytes up to which no ratio is suspicious
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def members(path: Path, counts: Counter[str]) -> list[Source]:
+def members(source: Source, counts: Counter[str]) -> list[Source]:
     """Return the files in the archive by name; hidden ones are left out and counted.
 
     Raises DataError before anything is unpacked: no zip file, encrypted, a name that leaves the
     folder or stands twice, a link, more than 10,000 members, more than 64 GiB, or more than 64 MiB
     at over 200 times the size of the archive.
     """
+    path = source.path
     try:
         archive = zipfile.ZipFile(path)
     except OSError as error:

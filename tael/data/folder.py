@@ -17,36 +17,48 @@ _MARKERS = ("_SUCCESS", "_metadata", "_common_metadata")  # Spark's and Parquet'
 _SHOWN = 5
 
 
-def files(
-    paths: Iterable[Path], known: Sequence[str], counts: Counter[str] | None = None
-) -> list[Path]:
+def files(paths: Iterable[Path], known: Sequence[str], counts: Counter[str]) -> dict[Path, str]:
     """Return the files that `paths` stand for, each once, folders and patterns sorted by name.
+
+    The value is the file's name for places: as short as tells it from others that the path names.
 
     A path that exists is itself, whatever signs it has; else `*`, `?`, `[…]` and `**` match. A
     folder is read with its subfolders and must hold files of one of the formats `known`; a folder
     that Hugging Face datasets saved is its Arrow files. Hidden files are left out and counted.
     Raises DataError for what matches nothing, other formats, and mixed ones.
     """
-    counts = Counter() if counts is None else counts
-    found = [file for path in paths for file in _files(path, known, counts)]
-    once = list(dict.fromkeys(found))
+    found = [pair for path in paths for pair in _files(path, known, counts)]
+    once = dict(reversed(found))  # the first name of each
+    once = {path: once[path] for path, _ in found}
     counts["files named twice, read once"] += len(found) - len(once)
     return once
 
 
-def _files(path: Path, known: Sequence[str], counts: Counter[str]) -> Iterator[Path]:
+def _files(path: Path, known: Sequence[str], counts: Counter[str]) -> Iterator[tuple[Path, str]]:
     if path.is_dir():
-        yield from _inside(path, known, counts)
+        above = path.absolute().parent
+        for file in _inside(path, known, counts):
+            yield file, file.absolute().relative_to(above).as_posix()
     elif path.exists() or not any(sign in str(path) for sign in _SIGNS):
-        yield path
+        yield path, path.name
     else:
-        matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
-        if not matches:
-            raise DataError(f"{path}: no file matches this pattern. Mend the path.")
-        whole = {match for match in matches if match.is_dir()}
-        for match in matches:
-            if whole.isdisjoint(match.parents):  # else its folder brings it
-                yield from _files(match, known, counts)
+        yield from _matches(path, known, counts)
+
+
+def _matches(
+    pattern: Path, known: Sequence[str], counts: Counter[str]
+) -> Iterator[tuple[Path, str]]:
+    matches = [Path(name) for name in sorted(glob.glob(str(pattern), recursive=True))]
+    if not matches:
+        raise DataError(f"{pattern}: no file matches this pattern. Mend the path.")
+    signed = [any(sign in part for sign in _SIGNS) for part in pattern.parts]
+    above = Path(*pattern.parts[: signed.index(True)])
+    folders = {match for match in matches if match.is_dir()}
+    for match in matches:
+        if not folders.isdisjoint(match.parents):
+            continue  # its folder brings it
+        for file, _ in _files(match, known, counts):
+            yield file, file.relative_to(above).as_posix()
 
 
 def _inside(folder: Path, known: Sequence[str], counts: Counter[str]) -> Iterable[Path]:

@@ -1,7 +1,7 @@
 """Records from tables that are in memory already: pandas, polars, pyarrow and their like."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -28,11 +28,11 @@ def read_frame(
     """Yield the rows of `frame` as `read` yields those of a file; the place is `name:row`, from 1.
 
     A frame is whatever hands out Arrow (`__arrow_c_stream__`), `iter_rows(named=True)` as polars
-    does, or `to_dict("records")` as pandas does. Raises UsageError for anything else, DataError for
+    does, `to_dict("records")` as pandas does, or dicts, as a list or a dataset does. Raises UsageError for anything else, DataError for
     no rows, duplicate columns and values that are no text or number.
     """
     counts = Counter() if counts is None else counts
-    reading = Reading(Source(Path(name)), counts, on_error=on_error)
+    reading = Reading(Source(Path(name), name), counts, on_error=on_error)
     return islice(_counted(_records(frame, reading), name, counts), limit)
 
 
@@ -42,10 +42,11 @@ def _records(frame: Any, reading: Reading) -> Iterator[Record]:
         return batch_records(batches, reading)
     if hasattr(frame, "iter_rows"):
         return _of_rows(frame.iter_rows(named=True), reading)
-    if hasattr(frame, "to_dict"):
-        columns = [str(name) for name in getattr(frame, "columns", ())]
-        unique(columns, reading.source.full)
+    if hasattr(frame, "to_dict") and hasattr(frame, "columns"):
+        unique([str(name) for name in frame.columns], reading.source.full)
         return _of_rows(frame.to_dict("records"), reading)
+    if isinstance(frame, Iterable) and not isinstance(frame, str | bytes | Mapping):
+        return _of_rows(frame, reading)
     raise UsageError(
         f"read_frame: expected a pandas, polars or pyarrow table, found {type(frame).__name__}; "
         "files are read by `read`."
@@ -65,7 +66,9 @@ def _batches(frame: Any) -> Iterable[Any] | None:
 def _of_rows(rows: Iterable[Any], reading: Reading) -> Iterator[Record]:
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise UsageError(f"{reading.source.full}: expected rows that are dicts.")
+            raise UsageError(
+                f"read_frame: expected rows that are dicts, found {type(row).__name__}."
+            )
         try:
             record = {str(name): plain(value, reading.counts) for name, value in row.items()}
         except TypeError as error:

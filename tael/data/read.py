@@ -18,7 +18,7 @@ from tael.data.objects import jsonl_records
 from tael.data.plain import txt_records
 from tael.data.reading import OnError, Reading, Txt
 from tael.data.record import Record
-from tael.data.source import Source, ending
+from tael.data.source import Source
 from tael.data.table import csv_records, tsv_records
 from tael.errors import DataError
 
@@ -38,6 +38,7 @@ FORMATS: dict[str, Callable[[Reading], Iterator[Record]]] = {
     ".feather": arrow_records,
 }
 _ZIP = ".zip"
+_KNOWN = (*FORMATS, _ZIP)
 
 
 def read(
@@ -61,30 +62,30 @@ def read(
     counts = Counter() if counts is None else counts
     records = (
         record
-        for path in input_files(paths, counts)
-        for source in _sources(path, counts)
+        for path, name in files(paths, _KNOWN, counts).items()
+        for source in _sources(Source(path, name), counts)
         for record in _read(Reading(source, counts, encoding, on_error, txt))
     )
     return islice(records, limit)
 
 
-def input_files(paths: Iterable[Path], counts: Counter[str] | None = None) -> list[Path]:
+def input_files(paths: Iterable[Path]) -> list[Path]:
     """Return the files that `paths` stand for, in order: folders and patterns looked up, sorted."""
-    return files(paths, (*FORMATS, _ZIP), counts)
+    return list(files(paths, _KNOWN, Counter()))
 
 
-def _sources(path: Path, counts: Counter[str]) -> list[Source]:
+def _sources(source: Source, counts: Counter[str]) -> list[Source]:
     """Return what is to be read of a file: itself, or the members of an archive, of one format."""
-    if ending(path.name) != (_ZIP, ""):
-        return [Source(path)]
-    found = members(path, counts)
+    if source.format != _ZIP or source.packing:
+        return [source]
+    found = members(source, counts)
     formats = sorted({one.format or "without an ending" for one in found})
     if not found:
-        raise DataError(f"{path}: no files in this archive.")
+        raise DataError(f"{source.full}: no files in this archive.")
     if len(formats) > 1:
         raise DataError(
-            f"{path}: mixed formats {', '.join(formats)} in one archive. Unpack it, and name the "
-            "files."
+            f"{source.full}: mixed formats {', '.join(formats)} in one archive. Unpack it, and "
+            "name the files."
         )
     return found
 

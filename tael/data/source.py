@@ -27,9 +27,10 @@ _BLOCK = 256 << 10
 
 @dataclass(frozen=True)
 class Source:
-    """A file on disk, or one member of a zip archive that is open."""
+    """A file on disk, or one member of a zip archive that is open; `name` is for places."""
 
     path: Path
+    name: str
     archive: zipfile.ZipFile | None = None
     member: zipfile.ZipInfo | None = None
 
@@ -40,8 +41,8 @@ class Source:
 
     @property
     def short(self) -> str:
-        """The name for places: without the folders above the file."""
-        return f"{self.path.name}/{self.member.filename}" if self.member else self.path.name
+        """The name for places: without the folders above what the user named."""
+        return f"{self.name}/{self.member.filename}" if self.member else self.name
 
     @property
     def format(self) -> str:
