@@ -20,7 +20,7 @@ from tael.recipe.schema import Clean, Columns
 if TYPE_CHECKING:
     from ftfy import TextFixerConfig
 
-__all__ = ["CHANGING", "clean", "repair"]
+__all__ = ["CHANGING", "clean", "name_after", "repair"]
 
 # The rules that change a text; the others decide which texts stay.
 CHANGING = {"unicode", "html", "width", "controls", "whitespace", "personal"}
@@ -69,6 +69,15 @@ def clean(
             counts[f"dropped: {reason}"] += 1
         else:
             yield cleaned
+
+
+def name_after(column: str, columns: Columns) -> str:
+    """Return the name that a column of the files has after cleaning."""
+    roles = {"text": columns.text, "text_pair": columns.text_pair, "label": columns.label}
+    for role, source in roles.items():
+        if source == column:
+            return role
+    return f"{column}_column" if roles.get(column) else column
 
 
 def repair(text: str, rules: Clean, counts: Counter[str] | None = None) -> str:

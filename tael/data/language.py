@@ -31,7 +31,7 @@ def is_in(text: str, languages: Sequence[str]) -> bool:
         )
     wanted = {part for code in languages for part in _MACRO.get(code, (code,))}
     scores = identifier.rank(head)
-    return sum(score for code, score in scores if code in wanted) >= _LEAST
+    return float(sum(score for code, score in scores if code in wanted)) >= _LEAST
 
 
 @cache

@@ -1,7 +1,8 @@
 """From the recipe's files to train, dev and test: read, clean, take duplicates out, split.
 
-Duplicates go before the split; where dev or test have files of their own, those stay as they are,
-and the training rows that repeat them go. Every step is counted.
+Labels are corrected first (`data.fixes`). Duplicates go before the split; where dev or test have
+files of their own, those stay as they are, and the training rows that repeat them go. What leaks
+from train into dev and test is measured and bounded. Every step is counted.
 """
 
 from collections import Counter
@@ -11,11 +12,13 @@ from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
-from tael.data.clean import clean
+from tael.data.clean import clean, name_after
 from tael.data.dedup import Deduped, Match, dedup, leaks, normalised
+from tael.data.fixes import fix_splits, read_fixes
+from tael.data.leak import check_leak
 from tael.data.read import read
 from tael.data.record import Record
-from tael.data.split import split
+from tael.data.split import split, split_by_group, split_by_time
 from tael.errors import DataError
 from tael.files import sha256
 from tael.recipe.schema import Clean, Columns, Data
@@ -51,7 +54,8 @@ def prepare(
     `limit` reads only so many rows of each of train, dev and test, and hashes no file; without
     `near` only exact duplicates are looked for: both for a quick check. `look` sees all cleaned
     records of train, dev and test before any goes: faults are told of the files as they are. Raises
-    DataError for files that cannot be read, malformed rows, and too few rows.
+    DataError for files that cannot be read, malformed rows, fixes that fit nothing, a leak above
+    `data.max_leak`, and too few rows.
     """
     rules = data.clean if near or data.clean.dedup != "near" else _exactly(data.clean)
     given = {"train": data.train, "dev": data.dev, "test": data.test}
@@ -60,17 +64,25 @@ def prepare(
     for name, paths in given.items():
         if paths is not None:
             records[name] = _records(name, paths, data, counts, limit, labelled)
-            look(name, records[name])
+    if data.fixes is not None:
+        records, found = fix_splits(
+            records, read_fixes(data.fixes), kind=data.labels, partial=limit is not None
+        )
+        counts.update(found)
+    for name, part in records.items():
+        look(name, part)
     deduped = dedup(records["train"], rules, counts)
     held_out = [record for name in ("dev", "test") for record in records.get(name, ())]
     train, leaked = leaks(deduped.kept, held_out, rules)
     if held_out:
         counts["train rows removed: they repeat dev or test"] = len(leaked)
         _count_held_out(records, rules, counts)
-    parts = _parts(train, records, data, seed)
+    parts = _parts(train, records, data, seed, counts)
+    check_leak(records, parts, data, counts, near)
     counts.update({f"{name} rows": len(part) for name, part in parts.items()})
     _check_sizes(parts, data, deduped)
-    files = {path for paths in given.values() if paths for path in paths} if limit is None else ()
+    files = {path for paths in given.values() if paths for path in paths}
+    files |= {data.fixes} if data.fixes else set()
     return Splits(
         parts["train"],
         parts["dev"],
@@ -79,7 +91,7 @@ def prepare(
         deduped.duplicates,
         deduped.conflicts,
         leaked,
-        {str(path): sha256(path) for path in sorted(files)},
+        {str(path): sha256(path) for path in sorted(files)} if limit is None else {},
     )
 
 
@@ -140,7 +152,11 @@ def _count_held_out(records: dict[str, list[Record]], rules: Clean, counts: Coun
 
 
 def _parts(
-    train: list[Record], records: dict[str, list[Record]], data: Data, seed: int
+    train: list[Record],
+    records: dict[str, list[Record]],
+    data: Data,
+    seed: int,
+    counts: Counter[str],
 ) -> dict[str, list[Record]]:
     """Split off train what has no file of its own; the shares of the others are scaled up."""
     shares = [data.split[0]] + [
@@ -148,7 +164,14 @@ def _parts(
         for name, share in zip(("dev", "test"), data.split[1:], strict=True)
     ]
     total = sum(shares)
-    parts = split(train, (shares[0] / total, shares[1] / total, shares[2] / total), seed)
+    scaled = (shares[0] / total, shares[1] / total, shares[2] / total)
+    if data.time is not None:
+        parts = split_by_time(train, scaled, name_after(data.time, data.columns))
+    elif data.group is not None:
+        column = name_after(data.group, data.columns)
+        parts = split_by_group(train, scaled, seed, column, counts)
+    else:
+        parts = split(train, scaled, seed)
     return parts | {name: records[name] for name in ("dev", "test") if name in records}
 
 
