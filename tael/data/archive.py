@@ -41,7 +41,8 @@ def members(source: Source, counts: Counter[str]) -> list[Source]:
         _check(path, member)
     seen = [one for one in inside if not _hidden(one.filename)]
     counts["hidden files left out"] += len(inside) - len(seen)
-    return [Source(path, archive, member) for member in sorted(seen, key=lambda one: one.filename)]
+    seen.sort(key=lambda one: one.filename)
+    return [Source(path, source.name, archive, member) for member in seen]
 
 
 def _check_size(path: Path, inside: list[zipfile.ZipInfo]) -> None:

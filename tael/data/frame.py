@@ -28,8 +28,9 @@ def read_frame(
     """Yield the rows of `frame` as `read` yields those of a file; the place is `name:row`, from 1.
 
     A frame is whatever hands out Arrow (`__arrow_c_stream__`), `iter_rows(named=True)` as polars
-    does, `to_dict("records")` as pandas does, or dicts, as a list or a dataset does. Raises UsageError for anything else, DataError for
-    no rows, duplicate columns and values that are no text or number.
+    does, `to_dict("records")` as pandas does, or dicts, as a list or a dataset does. Raises
+    UsageError for anything else, DataError for no rows, duplicate columns and values that are no
+    text or number.
     """
     counts = Counter() if counts is None else counts
     reading = Reading(Source(Path(name), name), counts, on_error=on_error)
