@@ -10,7 +10,7 @@ from pathlib import Path
 from tael.data.source import ending
 from tael.errors import DataError
 
-__all__ = ["files"]
+__all__ = ["files", "is_pattern"]
 
 _SIGNS = "*?["
 _MARKERS = ("_SUCCESS", "_metadata", "_common_metadata")  # Spark's and Parquet's own
@@ -34,15 +34,23 @@ def files(paths: Iterable[Path], known: Sequence[str], counts: Counter[str]) -> 
     return once
 
 
+def is_pattern(path: Path) -> bool:
+    """Tell whether `path` stands for the files it matches: it has a `*`, `?` or `[`, and no file.
+
+    A file whose name has such a sign is itself.
+    """
+    return any(sign in str(path) for sign in _SIGNS) and not path.exists()
+
+
 def _files(path: Path, known: Sequence[str], counts: Counter[str]) -> Iterator[tuple[Path, str]]:
     if path.is_dir():
         above = path.absolute().parent
         for file in _inside(path, known, counts):
             yield file, file.absolute().relative_to(above).as_posix()
-    elif path.exists() or not any(sign in str(path) for sign in _SIGNS):
-        yield path, path.name
-    else:
+    elif is_pattern(path):
         yield from _matches(path, known, counts)
+    else:
+        yield path, path.name
 
 
 def _matches(

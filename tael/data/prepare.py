@@ -16,7 +16,7 @@ from tael.data.clean import clean, name_after
 from tael.data.dedup import Deduped, Match, dedup, leaks, normalised
 from tael.data.fixes import fix_splits, read_fixes
 from tael.data.leak import check_leak
-from tael.data.read import read
+from tael.data.read import input_files, read
 from tael.data.record import Record
 from tael.data.split import split, split_by_group, split_by_time
 from tael.errors import DataError
@@ -81,7 +81,7 @@ def prepare(
     check_leak(records, parts, data, counts, near)
     counts.update({f"{name} rows": len(part) for name, part in parts.items()})
     _check_sizes(parts, data, deduped)
-    files = {path for paths in given.values() if paths for path in paths}
+    files = {path for paths in given.values() if paths for path in input_files(paths)}
     files |= {data.fixes} if data.fixes else set()
     return Splits(
         parts["train"],
@@ -102,8 +102,10 @@ def texts(paths: tuple[Path, ...], data: Data, counts: Counter[str]) -> Iterator
     """
     seen: set[bytes] = set()
     columns = Columns(text=data.columns.text, label=data.columns.label)
-    for path in paths:
-        records = read([path], encoding=data.encoding, on_error=data.on_error, counts=counts)
+    for path in input_files(paths):
+        records = read(
+            [path], encoding=data.encoding, on_error=data.on_error, txt=data.txt, counts=counts
+        )
         first = next(records, {})
         names = [name for name in first if name != "@"]
         alone = columns.text not in names and (len(names) == 1 or "text" in names)
@@ -127,7 +129,14 @@ def _records(
     labelled: bool,
 ) -> list[Record]:
     found: Counter[str] = Counter()
-    rows = read(paths, encoding=data.encoding, on_error=data.on_error, counts=found, limit=limit)
+    rows = read(
+        paths,
+        encoding=data.encoding,
+        on_error=data.on_error,
+        txt=data.txt,
+        counts=found,
+        limit=limit,
+    )
     records = list(clean(rows, data.columns, data.clean, found, labelled=labelled))
     counts.update({f"{name}: {step}": number for step, number in found.items() if number})
     counts[f"{name}: rows after cleaning"] = len(records)

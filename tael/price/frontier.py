@@ -110,9 +110,9 @@ def _traffic(run: Run, recipe: Recipe) -> list[Record]:
     if path is None:
         records = list(run.records("test"))
     else:
-        raw = read([path], encoding=recipe.data.encoding, on_error=recipe.data.on_error)
-        rules, counts = recipe.data.clean, Counter[str]()
-        records = list(clean(raw, recipe.data.columns, rules, counts, labelled=False))
+        data = recipe.data
+        raw = read([path], encoding=data.encoding, on_error=data.on_error, txt=data.txt)
+        records = list(clean(raw, data.columns, data.clean, Counter(), labelled=False))
     if not records:
         raise UsageError(
             f"price.traffic: no texts in {path or 'the test split'}; name a file that has some"

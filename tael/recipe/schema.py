@@ -103,7 +103,10 @@ class Clean(Section):
 class Data(Section):
     """Where the records are and how they become train, dev and test."""
 
-    train: Paths = Field(description="Training file or files: csv, tsv, jsonl, txt.")
+    train: Paths = Field(
+        description="Training files, folders or patterns: csv, tsv, jsonl, json, txt, conll, "
+        "parquet, Arrow; also .gz, .zst, .zip."
+    )
     dev: Paths | None = Field(None, description="Dev file; without one it is split off train.")
     test: Paths | None = Field(None, description="Test file; without one it is split off train.")
     split: tuple[float, float, float] = Field(
@@ -136,7 +139,11 @@ class Data(Section):
         "single", description="One label a text, several separated by `|`, or a number."
     )
     encoding: str = Field(
-        "auto", description="auto (UTF-8 or GB18030, found and said), or a codec."
+        "auto", description="auto (UTF-8, UTF-16 or GB18030, found and said), or a codec."
+    )
+    txt: Literal["line", "block"] = Field(
+        "line",
+        description="A record of a .txt file: a line, or the lines up to a blank one.",
     )
     on_error: Literal["fail", "skip"] = Field(
         "fail", description="A malformed row stops the run, or is skipped and counted."

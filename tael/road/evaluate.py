@@ -52,7 +52,9 @@ def read_records(
     """
     counts: Counter[str] = Counter()
     data = recipe.data
-    rows = read((path,), encoding=data.encoding, on_error=data.on_error, counts=counts)
+    rows = read(
+        (path,), encoding=data.encoding, on_error=data.on_error, txt=data.txt, counts=counts
+    )
     records = list(
         clean(
             rows,

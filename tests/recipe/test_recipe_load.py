@@ -85,7 +85,8 @@ def test_missing_keys_say_what_they_are_for(write) -> None:
     assert problems(write("seed: 1\n")) == [
         "reviews.yaml:1: name: is missing: Name of the run.",
         "reviews.yaml:1: task: is missing: What to learn: a file's name in tael/task.",
-        "reviews.yaml:1: data.train: is missing: Training file or files: csv, tsv, jsonl, txt.",
+        "reviews.yaml:1: data.train: is missing: Training files, folders or patterns: csv, tsv, "
+        "jsonl, json, txt, conll, parquet, Arrow; also .gz, .zst, .zip.",
     ]
 
 
