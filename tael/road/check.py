@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tael.data.folder import is_pattern
 from tael.data.prepare import prepare
 from tael.data.record import Record, place
 from tael.errors import CheckpointError, DataError, UsageError
@@ -147,7 +148,7 @@ def _check_files(recipe: Recipe) -> None:
         f"{path}: no such file; {key} names it"
         for key, paths in _named_files(recipe)
         for path in paths
-        if not path.is_file()
+        if not path.exists() and not is_pattern(path)
     ]
     if absent:
         raise DataError("\n".join(absent))

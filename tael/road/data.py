@@ -225,7 +225,8 @@ def _unclean(found: Splits, recipe: Recipe, show: int) -> Iterator[Gone]:
         left = min(show, sum(found.counts[name] for name in known))
         if not left or paths is None:
             continue
-        for record in read(paths, encoding=data.encoding, on_error=data.on_error, counts=Counter()):
+        rows = read(paths, encoding=data.encoding, on_error=data.on_error, txt=data.txt)
+        for record in rows:
             counts: Counter[str] = Counter()
             if not list(clean([record], data.columns, data.clean, counts)):
                 why = next((n for n in counts if n.startswith("dropped")), "dropped")

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from tael.data.read import input_files
 from tael.errors import RunError
 from tael.files import sha256, write_text
 from tael.machine.probe import describe, probe
@@ -112,6 +113,6 @@ def _dtype(stage: Stage, machine: dict[str, Any]) -> Literal["float32", "bfloat1
 def _inputs(recipe: Recipe) -> Iterator[Path]:
     data, source = recipe.data, recipe.model.from_
     for paths in (data.train, data.dev, data.test, recipe.pretrain.text):
-        yield from paths or ()
+        yield from input_files(paths or ())
     if source is not None and "://" not in source:
         yield from sorted(Path(source).glob("*.safetensors"))
