@@ -6,6 +6,7 @@ Letters: N texts · M of them labelled · V n-grams · K columns learnt · C cla
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from tael.compress.distill import fit_soft, lessons
 from tael.compress.parent import parent_logits
+from tael.data.leak import unseen
 from tael.data.prepare import texts
 from tael.data.record import Record
 from tael.evaluate.baseline import fit_tfidf
@@ -173,11 +175,7 @@ def _unlabelled(run: Run) -> list[Record]:
     paths: tuple[Path, ...] | None = run.recipe.pretrain.text
     if paths is None:
         return []
-    known = {str(record["text"]) for split in _SPLITS for record in run.records(split)}
-    found: list[Record] = []
-    for text in texts(paths, run.recipe.data, Counter[str]()):
-        if len(found) == _UNLABELLED:
-            break
-        if text not in known:
-            found.append({"text": text})
-    return found
+    known = [record for split in _SPLITS for record in run.records(split)]
+    counts: Counter[str] = Counter()
+    found = unseen(texts(paths, run.recipe.data, counts), known, counts)
+    return [{"text": text} for text in islice(found, _UNLABELLED)]

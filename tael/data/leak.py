@@ -7,16 +7,18 @@ that were split with care have 0 to 3 %.)
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from tael.data.dedup import Match, leaks
+from tael.data.dedup import Match, leaks, normalised
 from tael.data.record import Record, place
 from tael.errors import DataError
 from tael.recipe.schema import Data
 
-__all__ = ["check_leak"]
+__all__ = ["LEFT_OUT", "check_leak", "unseen"]
 
 Parts = Mapping[str, Sequence[Record]]
+
+LEFT_OUT = "texts left out: they stand in dev or test"
 
 
 def check_leak(given: Parts, made: Parts, data: Data, counts: Counter[str], near: bool) -> None:
@@ -43,6 +45,26 @@ def check_leak(given: Parts, made: Parts, data: Data, counts: Counter[str], near
     total = sum(map(len, held_out.values()))
     if len(found) > data.max_leak * total:
         raise DataError(_message(found, total, data, bool(files)))
+
+
+def unseen(texts: Iterable[str], held_out: Iterable[Record], counts: Counter[str]) -> Iterator[str]:
+    """Yield the texts whose normalised form is not that of a held-out text; count the others.
+
+    Text without labels teaches what it says too, so what dev and test hold is kept from it. A text
+    that only contains a held-out one, or nearly repeats it, is not recognised.
+    """
+    roles = ("text", "text_pair")
+    keys = {
+        normalised({"text": record[role]})
+        for record in held_out
+        for role in roles
+        if record.get(role)
+    }
+    for text in texts:
+        if normalised({"text": text}) in keys:
+            counts[LEFT_OUT] += 1
+        else:
+            yield text
 
 
 def _message(found: Sequence[Match], total: int, data: Data, files: bool) -> str:

@@ -6,7 +6,7 @@ same tokenizer and `encode`, the packed rows from the batches of pretraining's f
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -118,7 +118,7 @@ def _tokenise(
 ) -> None:
     from tael.task.base import find
 
-    tokenizer, whose = _tokenizer(recipe, records["train"])
+    tokenizer, whose = _tokenizer(recipe, records)
     done.notes.append(whose)
     others = {split: rows for split, rows in records.items() if split != "train"}
     task: Classify = find(recipe.task).from_records(records["train"], recipe, tokenizer, others)
@@ -131,14 +131,14 @@ def _tokenise(
         add_tokens(out, lengths, recipe.data.max_tokens)
     done.records = label_views(task, records["train"][:show])
     if show and recipe.pretrain.steps:
-        done.packed = _packed(recipe, records["train"], tokenizer, show)
+        done.packed = _packed(recipe, records, tokenizer, show)
         done.notes.append(
             f"packed rows are of step 1 over the first {_TEXTS:,} texts for pretraining, if there "
             "are more"
         )
 
 
-def _tokenizer(recipe: Recipe, train: Sequence[Record]) -> "tuple[Tokenizer, str]":
+def _tokenizer(recipe: Recipe, records: Mapping[str, Sequence[Record]]) -> "tuple[Tokenizer, str]":
     """Return the tokenizer that a run of `recipe` has or would have, and whose it is."""
     from tael.data.tokenizer import load_tokenizer, train_tokenizer
 
@@ -149,7 +149,7 @@ def _tokenizer(recipe: Recipe, train: Sequence[Record]) -> "tuple[Tokenizer, str
     folder = Path("runs") / recipe.name
     if (folder / "tokenizer").exists() and _is_same(folder, recipe):
         return load_tokenizer(folder / "tokenizer"), f"tokenizer: of the run {folder}"
-    trained = train_tokenizer(training_texts(recipe, train), recipe.tokenizer)
+    trained = train_tokenizer(training_texts(recipe, records), recipe.tokenizer)
     return trained, "tokenizer: trained for this look, as a run would train it"
 
 
@@ -164,7 +164,7 @@ def _is_same(folder: Path, recipe: Recipe) -> bool:
 
 
 def _packed(
-    recipe: Recipe, train: Sequence[Record], tokenizer: "Tokenizer", show: int
+    recipe: Recipe, records: Mapping[str, Sequence[Record]], tokenizer: "Tokenizer", show: int
 ) -> list[View]:
     from tael.data.shards import build
     from tael.data.tokenizer import specials
@@ -175,7 +175,7 @@ def _packed(
     def encode(batch: list[str]) -> list[list[int]]:
         return [e.ids for e in tokenizer.encode_batch(batch, add_special_tokens=False)]
 
-    texts = list(islice(training_texts(recipe, train), _TEXTS))
+    texts = list(islice(training_texts(recipe, records), _TEXTS))
     learner = MaskedLM(specials(tokenizer), tokenizer.get_vocab_size(), recipe.pretrain.mask)
     with tempfile.TemporaryDirectory() as folder:
         shard = build(Path(folder), texts, encode, "show")

@@ -2,10 +2,11 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from tael.data.leak import unseen
 from tael.data.prepare import Splits, prepare, texts
 from tael.data.record import Record
 from tael.data.report import write_report
@@ -40,13 +41,24 @@ def write_splits(data: Path, found: Splits) -> None:
     write_text(data / _MARK, json.dumps(_mark(data, found), indent=1, ensure_ascii=False))
 
 
-def training_texts(recipe: Recipe, train: Sequence[Record]) -> Iterable[str]:
-    """Return the texts that teach without labels: those of `pretrain.text`, or of train itself."""
+def training_texts(
+    recipe: Recipe, records: Mapping[str, Sequence[Record]], counts: Counter[str] | None = None
+) -> Iterator[str]:
+    """Yield the texts that teach without labels: those of `pretrain.text`, or of train itself.
+
+    A text that stands in dev or test, but for case, width, spaces and punctuation, is left out and
+    counted (`LEFT_OUT`), whatever `data.clean.dedup` says.
+    """
+    counts = Counter() if counts is None else counts
+    found: Iterable[str]
     if recipe.pretrain.text is not None:
-        return texts(recipe.pretrain.text, recipe.data, Counter())
-    pair = recipe.data.columns.text_pair is not None
-    roles = ("text", "text_pair") if pair else ("text",)
-    return [str(record[role]) for record in train for role in roles if record.get(role)]
+        found = texts(recipe.pretrain.text, recipe.data, counts)
+    else:
+        pair = recipe.data.columns.text_pair is not None
+        roles = ("text", "text_pair") if pair else ("text",)
+        train = records["train"]
+        found = [str(record[role]) for record in train for role in roles if record.get(role)]
+    return unseen(found, [*records["dev"], *records["test"]], counts)
 
 
 def write_records(path: Path, records: Sequence[Record]) -> None:

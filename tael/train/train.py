@@ -14,10 +14,13 @@ before it was stopped, by whatever.
 """
 
 import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from tael.data.leak import LEFT_OUT
 from tael.data.record import Record
 from tael.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from tael.errors import RecipeError
@@ -37,6 +40,8 @@ from tael.train.splits import open_splits, training_texts
 from tael.train.track import Track
 
 __all__ = ["train"]
+
+Records = Mapping[str, Sequence[Record]]
 
 
 def train(recipe: Recipe, out: Path | None = None, *, progress: bool = True) -> Path:
@@ -69,7 +74,7 @@ def _work(run: Sitting) -> None:
     with run.track.phase("data"):
         records = open_splits(run.folder, run.recipe)
     with run.track.phase("tokenizer"):
-        tokenizer = _tokenizer(run, records["train"])
+        tokenizer = _tokenizer(run, records)
     others = {split: rows for split, rows in records.items() if split != "train"}
     task = find(run.recipe.task).from_records(records["train"], run.recipe, tokenizer, others)
     if not (run.folder / "model").exists():
@@ -77,13 +82,22 @@ def _work(run: Sitting) -> None:
         if run.recipe.pretrain.steps:
             if not (run.folder / "pretrain").exists():
                 with run.track.phase("pretrain"):
-                    pretrain(run, start, training_texts(run.recipe, records["train"]), tokenizer)
+                    pretrain(run, start, _texts(run, records), tokenizer)
             start = run.folder / "pretrain"
         fine_tune(run, records, task, tokenizer, start)
     shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)  # last: now it is finished
 
 
-def _tokenizer(run: Sitting, train: list[Record]) -> Tokenizer:
+def _texts(run: Sitting, records: Records) -> Iterator[str]:
+    """Yield the texts that teach without labels; say how many dev and test forbid, at the end."""
+    counts: Counter[str] = Counter()
+    yield from training_texts(run.recipe, records, counts)
+    run.track.cost(texts_left_out=counts[LEFT_OUT])
+    if counts[LEFT_OUT]:
+        run.track.progress.say(f"{counts[LEFT_OUT]:,} {LEFT_OUT}")
+
+
+def _tokenizer(run: Sitting, records: Records) -> Tokenizer:
     source = run.recipe.model.from_
     if source is not None:
         _check_positions(run.recipe, resolve(source))
@@ -91,8 +105,7 @@ def _tokenizer(run: Sitting, train: list[Record]) -> Tokenizer:
     folder = run.folder / "tokenizer"
     if not folder.exists():
         run.track.progress.say("tokenizer: learning the units")
-        texts = training_texts(run.recipe, train)
-        tokenizer = train_tokenizer(texts, run.recipe.tokenizer)
+        tokenizer = train_tokenizer(_texts(run, records), run.recipe.tokenizer)
         with atomic_folder(folder) as draft:
             save_tokenizer(tokenizer, draft, run.recipe.data.max_tokens)
     return load_tokenizer(folder)  # also when just made: what is read back is what is served
