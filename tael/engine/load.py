@@ -3,7 +3,7 @@
 Letters: B rows · T positions · N records · C classes · D hidden.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,7 @@ from tael.data.tokenizer import load_tokenizer
 from tael.engine.batch import cut
 from tael.engine.predictor import Engine, open_engine
 from tael.engine.runtime import TorchRuntime
-from tael.errors import UsageError
+from tael.errors import DataError, UsageError
 from tael.task.base import Answer
 
 if TYPE_CHECKING:
@@ -52,15 +52,17 @@ class Loaded:
     def predict(self, records: Sequence[Record | str]) -> list[Answer]:
         """Return one answer a record, in order; a plain string counts as a record's text.
 
-        Raises UsageError for a folder without a task.
+        Raises UsageError for a folder without a task, DataError for a record without its texts.
         """
         if self.engine is None:
             raise UsageError(
                 f"{self.folder}: has no task, so nothing to predict; train one on it with "
                 f"`tael new NAME --task classify model.from={self.folder}`"
             )
-        rows = [{"text": record} if isinstance(record, str) else record for record in records]
-        return self.engine.predict(rows)
+        if isinstance(records, str | Mapping):
+            raise UsageError("predict takes a list of records: predict([record])")
+        roles = tuple(self.engine.task.request_model().model_fields)
+        return self.engine.predict([_record(*at, roles) for at in enumerate(records)])
 
     def logits(self, ids_BT: "Tensor", mask_BT: "Tensor | None" = None) -> "Tensor":
         """Return what the head gives for ids (int64): (B, C), or (B, T, V) of a masked-LM head.
@@ -193,6 +195,20 @@ def _batch(ids_BT: "Tensor", mask_BT: "Tensor | None") -> Any:
     if mask_BT is None:
         return Batch(ids_BT, torch.ones_like(ids_BT, dtype=torch.int32), layout="full")
     return Batch(ids_BT, mask_BT.to(torch.int32), layout="padded")
+
+
+def _record(number: int, record: Any, roles: Sequence[str]) -> Record:
+    """Return a record that has all its texts; DataError where one is missing or no string."""
+    row: Record = {"text": record} if isinstance(record, str) else record
+    for role in roles:
+        found = row.get(role) if isinstance(row, Mapping) else row
+        if not isinstance(found, str):
+            keys = ", ".join(f'"{name}": …' for name in roles)
+            raise DataError(
+                f"records[{number}]: {role} must be a string, found {found!r:.40}; "
+                f"a record is {{{keys}}}"
+            )
+    return row
 
 
 def _shortened(ids: list[int], most: int) -> list[int]:

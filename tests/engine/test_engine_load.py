@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import tael
-from tael.errors import UsageError
+from tael.errors import DataError, UsageError
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +30,16 @@ def test_a_run_its_model_folder_and_its_variant_answer_alike(tiny_run: Path) -> 
     answers = [tael.load(place).predict(["房间很好", {"text": "早餐很差"}]) for place in places]
     assert answers[0] == answers[1] == answers[2]
     assert answers[0][0]["label"] in ("good", "bad")
+
+
+@pytest.mark.parametrize("record", [{"txt": "a"}, {"text": None}, {"text": 3}, 3])
+def test_a_record_without_its_text_is_refused_by_its_place(tiny_run: Path, record: object) -> None:
+    loaded = tael.load(tiny_run / "variants" / "tfidf")
+    with pytest.raises(DataError, match=r'records\[1\]: text must be .*a record is {"text": …}'):
+        loaded.predict(["房间很好", record])  # type: ignore[list-item]
+    for alone in ("房间很好", {"text": "房间很好"}):
+        with pytest.raises(UsageError, match="list of records"):
+            loaded.predict(alone)  # type: ignore[arg-type]
 
 
 def test_a_linear_variant_answers_and_has_no_network(tiny_run: Path) -> None:
