@@ -23,7 +23,15 @@ from tael.recipe.schema import Recipe
 from tael.recipe.source import KeyPath, parse, parse_value
 from tael.recipe.write import commented
 
-__all__ = ["as_given", "difference", "fingerprint", "load_recipe", "near", "resolved_yaml"]
+__all__ = [
+    "as_given",
+    "defaults",
+    "difference",
+    "fingerprint",
+    "load_recipe",
+    "near",
+    "resolved_yaml",
+]
 
 _LAST_LINE = 1 << 30  # overrides are reported behind the lines of the file
 _SIZES = ("preset", "hidden", "layers", "heads", "ffn")
@@ -82,6 +90,15 @@ def as_given(name: str, task: str, settings: Sequence[str]) -> dict[KeyPath, Any
 def fingerprint(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe as plain JSON values; equal exactly where two recipes say the same."""
     return {".".join(path): _json(value) for path, value in _leaves(recipe)}
+
+
+def defaults() -> dict[str, Any]:
+    """Return the fingerprint of a recipe's defaults: what a key says that nobody wrote."""
+    return {
+        ".".join(path): _json(info.get_default(call_default_factory=True))
+        for path, info in infos().items()
+        if not info.is_required()
+    }
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
