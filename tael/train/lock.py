@@ -19,7 +19,7 @@ from tael.data.read import input_files
 from tael.errors import RunError
 from tael.files import sha256, write_text
 from tael.machine.probe import describe, probe
-from tael.recipe.load import difference, fingerprint, resolved_yaml
+from tael.recipe.load import defaults, difference, fingerprint, resolved_yaml
 from tael.recipe.schema import Recipe, Stage
 
 __all__ = ["Lock", "check_same", "open_lock", "read_lock"]
@@ -74,10 +74,11 @@ def read_lock(folder: Path) -> Lock:
 def check_same(folder: Path, recipe: Recipe) -> None:
     """Raise RunError when `folder` holds the run of another recipe, or when its data changed.
 
-    All differences are listed. Files that are gone since are not compared.
+    All differences are listed. Files that are gone since are not compared; a key that the run does
+    not know, for it is older than the key, counts as its default.
     """
     lock = read_lock(folder)
-    changed = difference(lock.recipe, fingerprint(recipe))
+    changed = difference(defaults() | lock.recipe, fingerprint(recipe))
     for path, old in lock.data.items():
         if Path(path).exists() and sha256(Path(path)) != old:
             changed.append(f"{path}: changed since the run started")

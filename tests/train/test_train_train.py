@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,19 @@ def test_data_that_changed_is_refused(tmp_path: Path) -> None:
         train(tiny_recipe(data), tmp_path / "run", progress=False)
     data.unlink()
     train(tiny_recipe(data), tmp_path / "run", progress=False)  # gone is not changed
+
+
+def test_a_key_that_is_newer_than_the_run_counts_as_its_default(
+    tmp_path: Path, reviews: Path, plain: Path
+) -> None:
+    run = Path(shutil.copytree(plain, tmp_path / "run"))
+    lock_file = run / "recipe.lock.yaml"
+    lines = lock_file.read_text("utf-8").splitlines(keepends=True)
+    lock_file.write_text("".join(line for line in lines if "train.l1:" not in line), "utf-8")
+    assert len(lock_file.read_text("utf-8").splitlines()) == len(lines) - 1
+    train(tiny_recipe(reviews), run, progress=False)
+    with pytest.raises(RunError, match=r"train\.l1: 0\.0 → 0\.5"):
+        train(tiny_recipe(reviews, train={"l1": 0.5}), run, progress=False)
 
 
 def test_a_second_process_is_refused(tmp_path: Path, reviews: Path) -> None:
