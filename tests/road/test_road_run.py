@@ -1,6 +1,9 @@
 """The main job on small real runs: served is evaluated is predicted, and finished is finished."""
 
 import json
+import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -54,6 +57,48 @@ def test_a_run_leaves_every_report_and_the_fixed_frontier(finished: Path) -> Non
         assert set(variant["quality"]) == {"metric", "value", "low", "high"}
     by_id = {variant["id"]: variant["quality"]["value"] for variant in frontier["variants"]}
     assert by_id[frontier["chosen"]] >= by_id[frontier["baseline"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("page", ["report.html", "data/report.html", "price/frontier.html"])
+def test_a_page_says_nothing_to_the_console_and_asks_for_nothing(
+    finished: Path, tmp_path: Path, page: str, width: int
+) -> None:
+    console, asked = _browse(finished / page, tmp_path, width)
+    assert console == []
+    assert asked == set()
+
+
+@pytest.mark.slow
+def test_the_browser_check_would_see_a_message_and_a_request(tmp_path: Path) -> None:
+    bad = '<img src="http://127.0.0.1:9/x.png"><script>console.error("boom")</script>'
+    (tmp_path / "bad.html").write_text(bad, "utf-8")
+    console, asked = _browse(tmp_path / "bad.html", tmp_path, 400)
+    assert "boom" in console[0]
+    assert asked == {"http://127.0.0.1:9/x.png"}
+
+
+def _browse(page: Path, folder: Path, width: int) -> tuple[list[str], set[str]]:
+    """Open a page in headless Chromium; return its console messages and what it asked for."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on PATH: apt install chromium")
+    quiet = (
+        "--headless --no-sandbox --disable-gpu --no-first-run --disable-quic --disable-sync "
+        "--disable-background-networking --disable-component-update"
+    ).split()
+    done = subprocess.run(
+        [chromium, *quiet, f"--user-data-dir={folder / 'profile'}", f"--window-size={width},900",
+         f"--log-net-log={folder / 'net.json'}", "--enable-logging=stderr",
+         f"--screenshot={folder / 'page.png'}", page.resolve().as_uri()],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (folder / "page.png").stat().st_size > 1000, done.stderr[-500:]
+    urls = set(re.findall(r'"url":"([^"]+)"', (folder / "net.json").read_text("utf-8")))
+    own = re.compile(r"https?://[\w.]*\.?(google|googleapis)\.com/")  # the browser's, at each start
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return console, {url for url in urls if not own.match(url)}
 
 
 @pytest.mark.slow
@@ -119,7 +164,7 @@ def test_answers_are_never_written_over_the_records(finished: Path, tmp_path: Pa
 def test_an_unknown_label_is_named_and_nothing_is_written(finished: Path, tmp_path: Path) -> None:
     strange = tmp_path / "strange.csv"
     strange.write_text("text,label\n房间 很好,good\n很差,awful\n", "utf-8")
-    with pytest.raises(DataError, match=r"strange\.csv:3.*awful"):
+    with pytest.raises(DataError, match=r"awful.*strange\.csv:3"):
         evaluate(finished, strange)
     with pytest.raises(DataError):
         predict(finished, tmp_path / "absent.csv", tmp_path / "out.jsonl")
