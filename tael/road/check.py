@@ -17,30 +17,15 @@ from tael.data.folder import is_pattern
 from tael.data.prepare import prepare
 from tael.data.record import Record, place
 from tael.errors import CheckpointError, DataError, UsageError
-from tael.machine.probe import cores, remembered
-from tael.machine.tariff import training_cost
 from tael.recipe.load import near
 from tael.recipe.schema import Recipe
+from tael.road.estimate import Estimate, Sizes, estimate
 from tael.task.labels import check_labels, check_unseen, find_labels, parts
 
-__all__ = ["Checked", "Estimate", "check"]
+__all__ = ["Checked", "check"]
 
 _FIRST_ROWS = 10_000
 _SHOWN_LABELS = 30
-_GFLOPS_PER_CORE = 25.0  # float32, where this machine was not measured yet
-_REACHED = 0.35  # share of the measured peak that training small models reaches
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A guess at training: real runs differ by a factor of two or so."""
-
-    parameters: int
-    tokens: int
-    gflops: float
-    measured: bool  # whether gflops comes from this machine's own measurement
-    seconds: float
-    cost: float
 
 
 @dataclass(frozen=True)
@@ -83,7 +68,7 @@ class Checked:
             *(f"  {name}: {count:,}" for name, count in self._told()),
             *([f"labels in train: {' · '.join(labels)}"] if labels else []),
             *(_sample(record) for record in self.samples),
-            self._estimate(),
+            self.estimate.line(self.currency, at_least=bool(self.limit)),
         ]
 
     def _told(self) -> Iterator[tuple[str, int]]:
@@ -91,17 +76,6 @@ class Checked:
         for name, count in self.counts.items():
             if count and not name.endswith(" rows"):
                 yield name, count
-
-    def _estimate(self) -> str:
-        guess = self.estimate
-        how = "measured" if guess.measured else "assumed"
-        about = "at least" if self.limit else "about"
-        return (
-            f"estimate: {about} {_duration(guess.seconds)} of training, "
-            f"{guess.cost:.2g} {self.currency} ({guess.parameters / 1e6:.1f} M parameters, "
-            f"{guess.tokens / 1e6:.1f} M tokens, {guess.gflops:.0f} GFLOP/s {how}); "
-            f"variants and prices come on top"
-        )
 
 
 def check(recipe: Recipe, *, full: bool = False) -> Checked:
@@ -129,7 +103,7 @@ def check(recipe: Recipe, *, full: bool = False) -> Checked:
         labels=_label_counts(splits.train, classes, recipe),
         samples=splits.train[:3],
         counts=dict(splits.counts),
-        estimate=_estimate(recipe, splits.train, sizes),
+        estimate=estimate(recipe, splits.train, sizes),
         limit=limit if limit in read else None,
         full=full,
         currency=recipe.machine.currency,
@@ -169,8 +143,7 @@ def _check_floor(recipe: Recipe) -> None:
         parse_floor(recipe.price.floor, [word])  # which metrics there are, only the task knows
 
 
-def _sizes(recipe: Recipe) -> tuple[int, int]:
-    """Return the parameters of the blocks, which every token meets, and of everything."""
+def _sizes(recipe: Recipe) -> Sizes:
     model = recipe.model
     hidden, layers, ffn, vocab = model.hidden, model.layers, model.ffn, recipe.tokenizer.vocab
     if model.from_ is not None:
@@ -181,8 +154,7 @@ def _sizes(recipe: Recipe) -> tuple[int, int]:
                 f"{model.from_}/config.json: needs whole numbers {', '.join(names)}"
             )
         hidden, layers, ffn, vocab = (config[name] for name in names)
-    blocks = layers * (4 * hidden * hidden + 2 * hidden * ffn)
-    return blocks, blocks + (vocab + 514) * hidden
+    return Sizes(hidden, layers, ffn, vocab)
 
 
 def _checkpoint_config(source: str) -> dict[str, Any]:
@@ -218,38 +190,3 @@ def _sample(record: Record) -> str:
     text = " ".join(str(record["text"]).split())
     short = text if len(text) <= 60 else f"{text[:59]}…"
     return f"  {os.path.basename(place(record))}  {record['label']}  {short}"
-
-
-def _estimate(recipe: Recipe, train: Sequence[Record], sizes: tuple[int, int]) -> Estimate:
-    """Count 6 operations a parameter and token: 2 forward, 4 backward (Kaplan et al. 2020, 2.1)."""
-    most = recipe.data.max_tokens
-    sample = train[:: max(1, len(train) // 500)]
-    mean = sum(min(most, _guess_tokens(str(record["text"]))) for record in sample) / len(sample)
-    rows = recipe.train.batch * recipe.train.steps if recipe.train.steps else None
-    tokens = mean * (rows or len(train) * (recipe.train.epochs or 3.0))
-    pretraining = recipe.pretrain.steps * recipe.pretrain.batch * most
-    blocks, parameters = sizes
-    # Pretraining also multiplies by the vocabulary, at the masked positions only.
-    head = recipe.pretrain.mask * (parameters - blocks)
-    work = 6 * (tokens * blocks + pretraining * (blocks + head))
-    machine = remembered()
-    peak = machine.peaks.gflops.get("float32") if machine else None
-    gflops = _REACHED * (peak or _GFLOPS_PER_CORE * cores())
-    seconds = work / gflops / 1e9
-    cost = training_cost(seconds, recipe.machine.price_per_hour)
-    total = round(tokens + pretraining)
-    return Estimate(parameters, total, gflops, peak is not None, seconds, cost)
-
-
-def _guess_tokens(text: str) -> float:
-    """Guess without a tokenizer: two of three Han characters start a unit, else four letters do."""
-    han = sum("\u3400" <= character <= "\u9fff" for character in text)
-    return 2 + han / 1.5 + (len(text) - han) / 4
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return "a minute" if seconds > 20 else "seconds"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.1f} hours"
