@@ -84,10 +84,16 @@ def _browse(page: Path, folder: Path, width: int) -> tuple[list[str], set[str]]:
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no chromium on PATH: apt install chromium")
-    quiet = (
-        "--headless --no-sandbox --disable-gpu --no-first-run --disable-quic --disable-sync "
-        "--disable-background-networking --disable-component-update"
-    ).split()
+    quiet = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-quic",
+        "--disable-sync",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]
     done = subprocess.run(
         [chromium, *quiet, f"--user-data-dir={folder / 'profile'}", f"--window-size={width},900",
          f"--log-net-log={folder / 'net.json'}", "--enable-logging=stderr",
