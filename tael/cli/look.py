@@ -9,7 +9,7 @@ from tael.cli.options import Json, Overrides, RecipeFile
 from tael.cli.show import show_json, show_lines, show_next
 from tael.errors import UsageError
 
-__all__ = ["data", "data_diff"]
+__all__ = ["data", "data_diff", "doctor"]
 
 
 def data(
@@ -67,3 +67,17 @@ def data_diff(
         show_json(found.to_json())
     else:
         show_lines(found.lines())
+
+
+def doctor(as_json: Json = False) -> int:
+    """Check this machine and installation. Trains, serves and bills once, in a minute."""
+    from tael.road.doctor import doctor as diagnose
+
+    if as_json:
+        found = diagnose()
+        show_json(found.to_json())
+    else:
+        found = diagnose(lambda check: show_lines([check.line()]))
+        failed = sum(not check.ok for check in found.checks)
+        show_lines([f"{failed} failed" if failed else "tael works here"])
+    return 0 if found.ok else 1

@@ -332,5 +332,8 @@ def demo(
     drive(full=full)
 
 
+app.command()(look.doctor)
+
+
 if __name__ == "__main__":
     main()

@@ -27,6 +27,7 @@ VERBS = [
     "price",
     "serve",
     "bill",
+    "doctor",
     "demo",
 ]
 Run = Callable[..., tuple[int, str, str]]
