@@ -6,10 +6,9 @@ defaults. A key without a value counts as not given.
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,21 +18,24 @@ from pydantic import ValidationError
 from tael.errors import RecipeError
 from tael.recipe.effect import idle
 from tael.recipe.fields import allowed, infos, path_keys, sections
+from tael.recipe.fingerprint import found_value, leaves
 from tael.recipe.schema import Recipe
 from tael.recipe.source import KeyPath, parse, parse_value
 from tael.recipe.write import commented
 
 __all__ = [
     "as_given",
-    "defaults",
-    "difference",
-    "fingerprint",
     "load_recipe",
     "near",
     "resolved_yaml",
 ]
 
 _LAST_LINE = 1 << 30  # overrides are reported behind the lines of the file
+# Two ways to say one thing: an override of one takes the place of the other in the file.
+_ALTERNATIVES: tuple[tuple[KeyPath, KeyPath], ...] = (
+    (("train", "epochs"), ("train", "steps")),
+    (("model", "preset"), ("model", "from")),
+)
 _SIZES = ("preset", "hidden", "layers", "heads", "ffn")
 
 
@@ -51,7 +53,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def resolved_yaml(recipe: Recipe) -> str:
     """Return the whole recipe, defaults included and commented; it loads to the same recipe."""
-    values = dict(_leaves(recipe))
+    values = dict(leaves(recipe))
     if recipe.model.from_ is not None:  # the checkpoint brings these
         sizes = {("model", size) for size in _SIZES}
         values = {
@@ -65,9 +67,8 @@ def resolved_yaml(recipe: Recipe) -> str:
 def section_yaml(recipe: Recipe, keys: Sequence[str]) -> str:
     """Return only the fields that `keys` name (`price`, `machine.currency`), as in the whole."""
     wanted = [tuple(key.split(".")) for key in keys]
-    leaves = dict(_leaves(recipe)).items()
     return commented(
-        {path: value for path, value in leaves if any(path[: len(w)] == w for w in wanted)}
+        {path: value for path, value in leaves(recipe) if any(path[: len(w)] == w for w in wanted)}
     )
 
 
@@ -85,30 +86,6 @@ def as_given(name: str, task: str, settings: Sequence[str]) -> dict[KeyPath, Any
     if given["data", "train"] == "-":
         del given["data", "train"]
     return given
-
-
-def fingerprint(recipe: Recipe) -> dict[str, Any]:
-    """Return the recipe as plain JSON values; equal exactly where two recipes say the same."""
-    return {".".join(path): _json(value) for path, value in _leaves(recipe)}
-
-
-def defaults() -> dict[str, Any]:
-    """Return the fingerprint of a recipe's defaults: what a key says that nobody wrote."""
-    return {
-        ".".join(path): _json(info.get_default(call_default_factory=True))
-        for path, info in infos().items()
-        if not info.is_required()
-    }
-
-
-def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return a line for each field in which two fingerprints differ: `train.rate: 0.1 → 0.2`."""
-    keys = dict.fromkeys([*old, *new])
-    return [
-        f"{key}: {_found(old.get(key))} → {_found(new.get(key))}"
-        for key in keys
-        if old.get(key) != new.get(key)
-    ]
 
 
 def near(word: str, known: Sequence[str]) -> str:
@@ -172,7 +149,7 @@ def _read(path: Path) -> _Draft:
     source = parse(text)
     problems = [(line, _one_line(f"{path}:{line}: {message}")) for line, message in source.problems]
     if not problems and not isinstance(source.values, dict):
-        found = "nothing" if source.values is None else _found(source.values)
+        found = "nothing" if source.values is None else found_value(source.values)
         problems = [
             (1, f"{path}:1: a recipe is keys with values, such as `name: x`; found {found}")
         ]
@@ -204,6 +181,11 @@ def _override(draft: _Draft, override: str, base: Path | None) -> None:
             target[part] = {}
         target = target[part]
     target[path[-1]] = nested[path[-1]]
+    for pair in _ALTERNATIVES:
+        if path in pair and value is not None:
+            other = pair[1 - pair.index(path)]
+            if other not in draft.overrides:  # both on the command line are a problem still
+                _remove(draft.values, other)
     for old in [known for known in draft.overrides if known[: len(path)] == path]:
         del draft.overrides[old]
     draft.overrides[path] = override
@@ -344,7 +326,9 @@ def _explain(draft: _Draft, problem: Any, bad: Sequence[KeyPath]) -> KeyPath:
     elif kind == "value_error":
         _explain_check(draft, path, problem["msg"].removeprefix("Value error, "), bad)
     else:
-        draft.report(path, f"must be a section of keys; found {_found(_at(draft.values, path))}")
+        draft.report(
+            path, f"must be a section of keys; found {found_value(_at(draft.values, path))}"
+        )
     return path
 
 
@@ -378,7 +362,7 @@ def _mismatch(rule: str, value: Any) -> str:
         hint = f"; did you mean {matches[0]}?" if matches else ""
     elif rule.startswith("text") and isinstance(value, int | float):
         hint = f'; put it in quotes: "{value}"'
-    return f"must be {rule}; found {_found(value)}{hint}"
+    return f"must be {rule}; found {found_value(value)}{hint}"
 
 
 def _at(values: Any, path: KeyPath) -> Any:
@@ -392,26 +376,3 @@ def _at(values: Any, path: KeyPath) -> Any:
 def _one_line(text: str) -> str:
     line = " ".join(text.split())  # a key or an override may hold newlines, or a whole book
     return line if len(line) <= 500 else f"{line[:499]}…"
-
-
-def _found(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    text = repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _leaves(recipe: Recipe) -> Iterator[tuple[KeyPath, Any]]:
-    for path in infos():
-        value: Any = recipe
-        for part in path:
-            value = getattr(value, "from_" if part == "from" else part)
-        yield path, value
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return f"{value.normalize():f}"  # 0.10 and 0.1 are the same price
-    if isinstance(value, tuple):
-        return [_json(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

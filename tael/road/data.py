@@ -20,7 +20,8 @@ from tael.data.record import Record, place
 from tael.data.tokens import Tokens, add_tokens
 from tael.errors import RunError, UsageError
 from tael.files import write_text
-from tael.recipe.load import difference, fingerprint, resolved_yaml
+from tael.recipe.fingerprint import difference, fingerprint
+from tael.recipe.load import resolved_yaml
 from tael.recipe.schema import Recipe
 from tael.task.labels import check_labels, check_unseen, find_labels
 from tael.task.view import View, label_views, row_views

@@ -11,7 +11,8 @@ from typing import Any
 from tael.data.dedup import normalised
 from tael.data.record import Record, place
 from tael.errors import RunError
-from tael.recipe.load import difference, fingerprint, load_recipe
+from tael.recipe.fingerprint import difference, fingerprint
+from tael.recipe.load import load_recipe
 from tael.train.lock import read_lock
 from tael.train.splits import SPLITS, read_records
 

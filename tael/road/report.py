@@ -13,7 +13,8 @@ from tael.evaluate.baseline import majority
 from tael.evaluate.evidence import Evidence, Split
 from tael.evaluate.report import write_report
 from tael.machine.probe import describe
-from tael.recipe.load import fingerprint, resolved_yaml
+from tael.recipe.fingerprint import fingerprint
+from tael.recipe.load import resolved_yaml
 from tael.task.classify import Classify
 from tael.train.run import Run
 

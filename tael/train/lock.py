@@ -19,7 +19,8 @@ from tael.data.read import input_files
 from tael.errors import RunError
 from tael.files import sha256, write_text
 from tael.machine.probe import describe, probe
-from tael.recipe.load import defaults, difference, fingerprint, resolved_yaml
+from tael.recipe.fingerprint import defaults, difference, fingerprint
+from tael.recipe.load import resolved_yaml
 from tael.recipe.schema import Recipe, Stage
 
 __all__ = ["Lock", "check_same", "open_lock", "read_lock"]

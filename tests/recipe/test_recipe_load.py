@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tael.errors import RecipeError
 from tael.recipe.fields import infos
-from tael.recipe.load import difference, fingerprint, load_recipe, resolved_yaml
+from tael.recipe.fingerprint import difference, fingerprint
+from tael.recipe.load import load_recipe, resolved_yaml
 
 SMALLEST = "name: reviews\ntask: classify\ndata:\n  train: reviews.csv\n"
 
@@ -65,6 +66,16 @@ def test_all_problems_come_at_once_with_their_lines(write) -> None:
         "did you mean small?",
         "reviews.yaml:13: model.layers: must be a whole number, at least 1; found true",
     ]
+
+
+def test_an_override_takes_the_place_of_the_files_other_way_to_say_it(write) -> None:
+    path = write(SMALLEST + "train: {epochs: 2}\nmodel: {preset: tiny}\n")
+    recipe = load_recipe(path, ["train.steps=5", "model.from=bert"])
+    assert (recipe.train.epochs, recipe.train.steps) == (None, 5)
+    assert Path(recipe.model.from_ or "").name == "bert"
+    said = "exclude each other: keep one"
+    assert said in problems(path, "train.steps=5", "train.epochs=1")[0]
+    assert load_recipe(path, ["train.steps="]).train.epochs == 2
 
 
 def test_checks_between_fields_are_told_beside_bad_fields(write) -> None:
