@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import reviews
+from made_reviews import reviews
 
 from tael.cli.records import show_prepared
 from tael.errors import RunError, UsageError
