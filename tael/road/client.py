@@ -70,6 +70,9 @@ def start_server(run: Path) -> Iterator[tuple[Client, list[str]]]:
         except subprocess.TimeoutExpired:
             server.kill()
             raise RunError(f"the service did not stop within {STOP_SECONDS} s") from None
+        finally:
+            if server.stdout is not None:
+                server.stdout.close()
     if code != 0:
         raise RunError(f"the service stopped with exit code {code}")
 
