@@ -86,8 +86,6 @@ def scatter(
 ) -> str:
     """Draw labelled points with their intervals; `path` names those joined by a line."""
     figure, axes = _axes(title, x, y, height=3.5)
-    if log_x:
-        _log_ticks(axes)
     on_path = sorted((p for p in points if p.label in path), key=lambda p: p.x)
     axes.plot(
         [p.x for p in on_path], [p.y for p in on_path], color=SERIES[0], linewidth=1.6, zorder=1
@@ -105,6 +103,8 @@ def scatter(
         size = 64 if point.highlight else 28
         axes.scatter([point.x], [point.y], s=size, color=color, edgecolors=PAPER, zorder=3)
     axes.margins(x=0.16, y=0.12)
+    if log_x:
+        _log_ticks(axes)
     _label_points(figure, axes, points)
     return to_svg(figure, title)
 
@@ -241,7 +241,9 @@ def _log_ticks(axes: Any) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=9))
+    shown = [value for value in axes.dataLim.intervalx if value > 0]
+    wide = len(shown) == 2 and shown[1] > 30 * shown[0]  # else labels run into each other
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=9))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _decimal(value)))
     axes.minorticks_off()
 
@@ -283,31 +285,30 @@ def _legend(figure: Any, axes: Any, entries: int) -> None:
 
 
 def _label_points(figure: Any, axes: Any, points: Sequence[Point]) -> None:
-    """Write each label beside its point, moved up or down until it overlaps none before it."""
+    """Write the labels in rows above all points, each joined to its own by a thin line."""
     axes.autoscale_view()
     scale = 72 / figure.dpi
     right_edge = figure.bbox.width * scale - 4
-    dots = [axes.transData.transform((point.x, point.y)) * scale for point in points]
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in dots]
-    for point in sorted(points, key=lambda p: (not p.highlight, p.x)):
-        x, y = (float(value) * scale for value in axes.transData.transform((point.x, point.y)))
-        width = _width(point.label) * (SIZE - 1) * 0.56
-        leftward = x + 8 + width > right_edge
-        left = x - 8 - width if leftward else x + 8
-        shift = next(
-            shift
-            for shift in (0, 11, -11, 22, -22, 33, -33, 44, -44, 0)
-            if shift == -44
-            or all(
-                left + width < a or c < left or y + shift + 5 < b or d < y + shift - 5
-                for a, b, c, d in taken
-            )
-        )
-        taken.append((left, y + shift - 5, left + width, y + shift + 5))
+    rows: list[float] = []  # right end of what stands in each row, in points
+    placed: list[tuple[Point, float, int]] = []
+    for point in sorted(points, key=lambda p: p.x):
+        x = float(axes.transData.transform((point.x, point.y))[0]) * scale
+        width = _width(point.label) * (SIZE - 1) * 0.6
+        left = min(max(x - width / 2, 4), right_edge - width)
+        row = next((at for at, end in enumerate(rows) if end < left), len(rows))
+        rows[row : row + 1] = [left + width + 6]
+        placed.append((point, left + width / 2, row))
+    height = axes.bbox.height * scale
+    room = 12 * len(rows) + 4
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + (high - low) * room / (height - room))
+    for point, middle, row in placed:
         axes.annotate(
-            _plain(point.label), (point.x, point.y), xytext=(-8 if leftward else 8, shift),
-            textcoords="offset points", ha="right" if leftward else "left", va="center",
+            _plain(point.label), (point.x, point.high or point.y),
+            xytext=(middle, 1 - (12 * row + 6) / height), ha="center", va="center",
+            textcoords=("figure points", "axes fraction"),
             fontsize=SIZE - 1, color=INK, fontweight="bold" if point.highlight else "normal",
+            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkA": 5},
         )  # fmt: skip
 
 
