@@ -130,14 +130,15 @@ def _start(
 ) -> tuple[subprocess.Popen[str], str]:
     """Start the README's server and return it with the key it printed once."""
     log = folder / "serve.log"
-    server = subprocess.Popen(
-        ["bash", "-c", f"exec {command}"],
-        cwd=folder,
-        env=environment,
-        stdout=log.open("w"),
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    with log.open("w") as output:  # the server has its own handle of it
+        server = subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
     for _ in range(300):
         text = log.read_text("utf-8")
         assert server.poll() is None, text
