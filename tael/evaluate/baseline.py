@@ -17,7 +17,10 @@ from tael.model.linear import Grams, LinearModel, document
 from tael.task.base import Answer
 from tael.task.metrics import Kind, measure, split_labels
 
-__all__ = ["CHARACTERS", "WORDS", "Constant", "fit_tfidf", "majority", "suited_grams"]
+__all__ = [
+    "CHARACTERS", "WORDS", "Constant", "fit_tfidf", "logistic", "majority", "ridge", "suited_grams",
+    "vectorize",
+]  # fmt: skip
 
 CHARACTERS, WORDS = Grams("char", 1, 3), Grams("word", 1, 2)
 _STRENGTHS = (1.0, 10.0)  # C of the logistic regression; 1/alpha of the ridge regression
@@ -94,7 +97,7 @@ def _candidates(
     texts: Sequence[str], references: Sequence[Any], kind: Kind, labels: Sequence[str], grams: Grams
 ) -> Iterator[LinearModel]:
     """Yield one fitted model a strength; none where the texts have no such n-gram."""
-    vectorizer, features = _vectorize(texts, grams)
+    vectorizer, features = vectorize(texts, grams)
     if vectorizer is None:
         return
     vocabulary = vectorizer.get_feature_names_out().tolist()
@@ -109,7 +112,8 @@ def _candidates(
         yield LinearModel(grams, vocabulary, vectorizer.idf_, weight_CV.T, bias_C, outputs=outputs)
 
 
-def _vectorize(texts: Sequence[str], grams: Grams) -> tuple[Any, Any]:
+def vectorize(texts: Sequence[str], grams: Grams) -> tuple[Any, Any]:
+    """Return the fitted vectoriser and the TF-IDF features of `texts`; None where none are left."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     for least in (2, 1):  # a handful of short texts may share no n-gram at all
@@ -131,7 +135,7 @@ def _one_label(
     features: Any, references: Sequence[Any], labels: Sequence[str], strength: float
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     truth_N = np.array([labels.index(str(reference)) for reference in references])
-    model = _logistic(strength).fit(features, truth_N)
+    model = logistic(strength).fit(features, truth_N)
     if len(labels) == 2:
         return model.coef_, model.intercept_
     coef_CV, bias_C = model.coef_, model.intercept_
@@ -155,7 +159,7 @@ def _one_against_rest(
         if truth_N.all() or not truth_N.any():
             bias_C[row] = -_NEVER if truth_N.all() else _NEVER
             continue
-        model = _logistic(strength).fit(features, truth_N)
+        model = logistic(strength).fit(features, truth_N)
         weight_CV[row], bias_C[row] = model.coef_[0], model.intercept_[0]
     return weight_CV, bias_C
 
@@ -163,14 +167,20 @@ def _one_against_rest(
 def _ridge(
     features: Any, references: Sequence[Any], strength: float
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    from sklearn.linear_model import Ridge
-
-    model = Ridge(alpha=1 / strength, solver="sparse_cg", tol=1e-6)
+    model = ridge(strength)
     model.fit(features, np.array([float(reference) for reference in references]))
     return np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
 
 
-def _logistic(strength: float) -> Any:
+def ridge(strength: float) -> Any:
+    """Return the regression of the baseline, unfitted; `strength` is 1 / alpha."""
+    from sklearn.linear_model import Ridge
+
+    return Ridge(alpha=1 / strength, solver="sparse_cg", tol=1e-6)
+
+
+def logistic(strength: float) -> Any:
+    """Return the classifier of the baseline, unfitted; `strength` is its C."""
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=strength, max_iter=2000)
