@@ -14,6 +14,7 @@ from tael.data.language import is_in
 from tael.data.markup import without_html
 from tael.data.personal import mask
 from tael.data.record import AT, Record, place
+from tael.data.samples import Samples
 from tael.errors import DataError
 from tael.recipe.schema import Clean, Columns
 
@@ -43,14 +44,16 @@ def clean(
     *,
     labelled: bool = True,
     keep_empty: bool = False,
+    samples: Samples | None = None,
 ) -> Iterator[Record]:
     """Yield records with the roles `text`, `text_pair` and `label` in the place of the columns.
 
     Texts are repaired and `label` is a string: numbers as written, a list joined by "|", a missing
     one "". Other columns keep their names. A record whose text is too short, too long or in
     another language than `rules` ask for is dropped, unless `keep_empty` (a prediction answers
-    every row). Without `labelled` the label column may be absent. Raises DataError for a missing
-    column or a value of the wrong type, with its place.
+    every row). Without `labelled` the label column may be absent. `samples` gets a few texts before
+    and after each repair. Raises DataError for a missing column or a value of the wrong type, with
+    its place.
     """
     wanted = {"text": columns.text, "text_pair": columns.text_pair, "label": columns.label}
     roles = {role: column for role, column in wanted.items() if column is not None}
@@ -60,7 +63,8 @@ def clean(
             del present["label"]
         cleaned = _by_role(record, present, counts)
         for role in present.keys() - {"label"}:
-            cleaned[role] = repair(_string(cleaned[role], record, role), rules, counts)
+            text = _string(cleaned[role], record, role)
+            cleaned[role] = repair(text, rules, counts, samples)
         if "label" in present:
             cleaned["label"] = _label(cleaned["label"], record)
         reasons = (_unwanted(cleaned, role, rules) for role in roles if role != "label")
@@ -80,7 +84,12 @@ def name_after(column: str, columns: Columns) -> str:
     return f"{column}_column" if roles.get(column) else column
 
 
-def repair(text: str, rules: Clean, counts: Counter[str] | None = None) -> str:
+def repair(
+    text: str,
+    rules: Clean,
+    counts: Counter[str] | None = None,
+    samples: Samples | None = None,
+) -> str:
     """Return `text` without what `rules` take out: mojibake, markup, width, personal data, ...
 
     A run of white space becomes one newline if it holds one, else one space. Whatever changes a
@@ -98,7 +107,10 @@ def repair(text: str, rules: Clean, counts: Counter[str] | None = None) -> str:
     )
     for wanted, name, step in steps:
         changed = step(text) if wanted else text
-        counts[name] += changed != text
+        if changed != text:
+            counts[name] += 1
+            if samples is not None:
+                samples.add(name, text, changed)
         text = changed
     return text
 

@@ -18,6 +18,7 @@ from tael.data.fixes import fix_splits, read_fixes
 from tael.data.leak import check_leak
 from tael.data.read import input_files, read
 from tael.data.record import Record
+from tael.data.samples import Samples
 from tael.data.split import split, split_by_group, split_by_time
 from tael.errors import DataError
 from tael.files import sha256
@@ -38,6 +39,7 @@ class Splits:
     conflicts: list[list[Record]] = field(default_factory=list)
     leaks: list[Match] = field(default_factory=list)
     hashes: dict[str, str] = field(default_factory=dict)  # input file → SHA-256
+    repairs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # step → before, after
 
 
 def prepare(
@@ -59,11 +61,11 @@ def prepare(
     """
     rules = data.clean if near or data.clean.dedup != "near" else _exactly(data.clean)
     given = {"train": data.train, "dev": data.dev, "test": data.test}
-    counts: Counter[str] = Counter()
+    counts, samples = Counter[str](), Samples(masked=data.clean.personal == "mask")
     records = {}
     for name, paths in given.items():
         if paths is not None:
-            records[name] = _records(name, paths, data, counts, limit, labelled)
+            records[name] = _records(name, paths, data, counts, limit, labelled, samples)
     if data.fixes is not None:
         records, found = fix_splits(
             records, read_fixes(data.fixes), kind=data.labels, partial=limit is not None
@@ -92,6 +94,7 @@ def prepare(
         deduped.conflicts,
         leaked,
         {str(path): sha256(path) for path in sorted(files)} if limit is None else {},
+        samples.steps,
     )
 
 
@@ -127,6 +130,7 @@ def _records(
     counts: Counter[str],
     limit: int | None,
     labelled: bool,
+    samples: Samples,
 ) -> list[Record]:
     found: Counter[str] = Counter()
     rows = read(
@@ -137,7 +141,7 @@ def _records(
         counts=found,
         limit=limit,
     )
-    records = list(clean(rows, data.columns, data.clean, found, labelled=labelled))
+    records = list(clean(rows, data.columns, data.clean, found, labelled=labelled, samples=samples))
     counts.update({f"{name}: {step}": number for step, number in found.items() if number})
     counts[f"{name}: rows after cleaning"] = len(records)
     return records

@@ -14,7 +14,7 @@ from tael.files import write_text
 from tael.page.chart import bars, histogram
 from tael.page.page import Html, Section, figure, note, paragraph, render, table
 
-__all__ = ["write_report"]
+__all__ = ["lead", "write_report"]
 
 _SAMPLES = 10
 _SHOWN = 160  # characters of a text in a table
@@ -30,32 +30,34 @@ def write_report(folder: Path, splits: Splits, extra: Mapping[str, int] | None =
     parts = {"train": splits.train, "dev": splits.dev, "test": splits.test}
     sections = [
         Section("Every step, counted", _counts(counts)),
+        *([Section("What was repaired", _repaired(splits))] if splits.repairs else []),
         Section("What was taken out", _taken_out(splits)),
         Section("Classes", _classes(parts)),
         Section("Lengths", _lengths(parts)),
         Section(HEADING, PENDING),
         Section("Files", _files(splits.hashes)),
     ]
-    page = render("Data report", _lead(splits), sections)
+    page = render("Data report", lead(splits), sections)
     write_text(folder / "report.html", page)
     write_text(
         folder / "report.json", json.dumps(_facts(splits, counts), indent=1, ensure_ascii=False)
     )
 
 
-def _lead(splits: Splits) -> str:
+def lead(splits: Splits) -> str:
+    """Say in a few sentences what is left, what was taken out, and which leak that prevented."""
     kept = len(splits.train) + len(splits.dev) + len(splits.test)
     exact = sum(match.exact for match in splits.duplicates)
     near = len(splits.duplicates) - exact
-    lead = f"{kept:,} texts are left: {len(splits.train):,} train, {len(splits.dev):,} dev, "
-    lead += f"{len(splits.test):,} test. "
-    lead += f"Taken out first: {exact:,} duplicates, {near:,} near duplicates"
+    said = f"{kept:,} texts are left: {len(splits.train):,} train, {len(splits.dev):,} dev, "
+    said += f"{len(splits.test):,} test. "
+    said += f"Taken out first: {exact:,} duplicates, {near:,} near duplicates"
     clash = sum(map(len, splits.conflicts))
-    lead += f", {clash:,} rows with contradicting labels met" if clash else ""
+    said += f", {clash:,} rows with contradicting labels met" if clash else ""
     leaked = len(splits.leaks)
-    lead += f", {leaked:,} training rows that repeat dev or test." if leaked else "."
+    said += f", {leaked:,} training rows that repeat dev or test." if leaked else "."
     share = _leak_if_split_first(splits)
-    return lead + (
+    return said + (
         f" Split first, about {100 * share:.0f} % of the test texts would have stood in train too."
         if share >= 0.005
         else ""
@@ -79,6 +81,12 @@ def _leak_if_split_first(splits: Splits) -> float:
 def _counts(counts: Mapping[str, int]) -> str:
     rows = [(step, f"{number:,}") for step, number in counts.items()]
     return table(("Step", "Number"), rows, numeric={1})
+
+
+def _repaired(splits: Splits) -> str:
+    rows = [(step, *pair) for step, pairs in splits.repairs.items() for pair in pairs]
+    caption = "The first texts of each step, around the change"
+    return table(("Step", "Before", "After"), rows, caption=caption)
 
 
 def _taken_out(splits: Splits) -> str:
@@ -196,6 +204,7 @@ def _facts(splits: Splits, counts: Mapping[str, int]) -> dict[str, object]:
         "leaks": [_pair(match) for match in splits.leaks],
         "duplicates": [_pair(match) for match in splits.duplicates],
         "conflicts": [[place(record) for record in group] for group in splits.conflicts],
+        "repairs": splits.repairs,
         "files": splits.hashes,
     }
 
