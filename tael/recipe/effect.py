@@ -102,13 +102,7 @@ _RULES = (
         lambda recipe: recipe.data.dev is not None and recipe.data.test is not None,
         "remove one of them",
     ),
-    _Rule(
-        ("data.clean.near_threshold",),
-        ("data.clean.dedup",),
-        lambda recipe: recipe.data.clean.dedup != "near",
-        "set dedup: near",
-    ),
-    _Rule(
+    _Rule(  # near_threshold is not here: leaks are looked for with it whatever dedup says
         ("data.clean.conflicts",),
         ("data.clean.dedup",),
         lambda recipe: recipe.data.clean.dedup == "off",

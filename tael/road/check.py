@@ -132,6 +132,7 @@ def _named_files(recipe: Recipe) -> Iterator[tuple[str, Sequence[Path]]]:
     data = recipe.data
     yield from (("data.train", data.train), ("data.dev", data.dev or ()))
     yield from (("data.test", data.test or ()), ("pretrain.text", recipe.pretrain.text or ()))
+    yield "data.fixes", [data.fixes] if data.fixes else []
     yield "price.traffic", [recipe.price.traffic] if recipe.price.traffic else []
 
 

@@ -116,5 +116,7 @@ def _inputs(recipe: Recipe) -> Iterator[Path]:
     data, source = recipe.data, recipe.model.from_
     for paths in (data.train, data.dev, data.test, recipe.pretrain.text):
         yield from input_files(paths or ())
+    if data.fixes is not None:
+        yield data.fixes
     if source is not None and "://" not in source:
         yield from sorted(Path(source).glob("*.safetensors"))

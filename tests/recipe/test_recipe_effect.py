@@ -54,7 +54,7 @@ def test_the_line_says_where_why_and_what_to_do(write: Write) -> None:
         (["train.patience=10"], ["train.evaluations=20"]),
         (["train.patience=2", "data.split=[0.9, 0, 0.1]"], ["data.dev=dev.csv"]),
         (["data.dev=d.csv", "data.test=t.csv", "data.split=[0.6, 0.2, 0.2]"], ["data.test=null"]),
-        (["data.clean.dedup=exact", "data.clean.near_threshold=0.9"], ["data.clean.dedup=near"]),
+        (["data.dev=d.csv", "data.test=t.csv", "data.group=user"], ["data.test=null"]),
         (["data.clean.dedup=off", "data.clean.conflicts=keep"], ["data.clean.dedup=exact"]),
         (["pretrain.text=a.txt", "model.from=bert"], ["pretrain.steps=5"]),
     ],

@@ -171,3 +171,20 @@ def test_runs_are_compared_too_and_other_folders_refused(tiny_run: Path, tmp_pat
     assert data_diff(tiny_run, tiny_run).recipe == []
     with pytest.raises(RunError, match="no prepared data"):
         data_diff(tiny_run, tmp_path)
+
+
+def test_corrected_labels_are_counted_and_are_what_differs(
+    recipe_of: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    rows = reviews(120)
+    prepare_data(recipe_of(rows), out=tmp_path / "old")
+    other = "bad" if rows[0]["label"] == "good" else "good"
+    (tmp_path / "fixes.csv").write_text(f"place,label\nr.csv:2,{other}\nr.csv:3,drop\n")
+    made = prepare_data(
+        recipe_of(rows, f"data.fixes={tmp_path / 'fixes.csv'}"), out=tmp_path / "new"
+    )
+    assert made.counts["fixes: relabelled"] == made.counts["fixes: dropped"] == 1
+    found = data_diff(tmp_path / "old", tmp_path / "new")
+    assert [change.place for change in found.relabelled] == ["r.csv:2"]
+    assert [change.text for change in found.removed] == [rows[1]["text"]]
+    assert found.files == [f"{tmp_path / 'fixes.csv'}: read now"]
