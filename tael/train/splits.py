@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from tael.data.leak import unseen
 from tael.data.prepare import Splits, prepare, texts
 from tael.data.record import Record
-from tael.data.report import write_report
+from tael.data.report import lead, write_report
 from tael.errors import RunError
 from tael.files import sha256, write_text
 from tael.recipe.schema import Recipe
@@ -23,13 +23,16 @@ SPLITS = ("train", "dev", "test")
 _MARK = "splits.json"  # written last: where it stands and fits, the rest is whole
 
 
-def open_splits(folder: Path, recipe: Recipe) -> dict[str, list[Record]]:
-    """Return the records of each split, prepared and reported on the first call for `folder`."""
+def open_splits(
+    folder: Path, recipe: Recipe, say: Callable[[str], None]
+) -> dict[str, list[Record]]:
+    """Return the records of each split; prepared, reported and summed up on the first call."""
     data = folder / "data"
     if not _is_whole(data):
         look = partial(check_labels, kind=recipe.data.labels)
         found = prepare(recipe.data, recipe.seed, look=look)
         write_splits(data, found)
+        say(f"data: {lead(found)}")
     return {split: read_records(data / f"{split}.jsonl") for split in SPLITS}
 
 

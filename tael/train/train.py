@@ -72,7 +72,7 @@ def train(recipe: Recipe, out: Path | None = None, *, progress: bool = True) -> 
 
 def _work(run: Sitting) -> None:
     with run.track.phase("data"):
-        records = open_splits(run.folder, run.recipe)
+        records = open_splits(run.folder, run.recipe, run.track.progress.say)
     with run.track.phase("tokenizer"):
         tokenizer = _tokenizer(run, records)
     others = {split: rows for split, rows in records.items() if split != "train"}
