@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 from tael.price.floor import Floor
 
-__all__ = ["Priced", "Quality", "choose", "keepers", "pareto"]
+__all__ = ["TIE", "Priced", "Quality", "choose", "keepers", "pareto"]
+
+TIE = 1.2  # seen between two runs of the same linear model: up to 1.2 times
 
 
 class Quality(BaseModel):
@@ -62,7 +64,9 @@ def keepers(
     """Return the variants that may be chosen, cheapest first (then best, then by id).
 
     A keeper keeps the floor against the parent's quality, answers within `p95_ms`, and is not
-    below the baseline, all on dev.
+    below the baseline, all on dev. What costs at most `TIE` times the cheapest is no dearer: rates
+    of equal models differ by as much from run to run. Among those come first the ones above the
+    baseline's interval, best first, then the baseline, the simplest of all, then the others.
     """
     by_id = {row.id: row for row in rows}
     base, least = by_id[parent].quality.value, by_id[baseline].quality.value
@@ -75,8 +79,19 @@ def keepers(
         and not floor.better(least, row.quality.value)
     ]
     sign = -1 if floor.higher else 1
-    kept.sort(key=lambda pair: (pair[0], sign * pair[1].quality.value, pair[1].id))
-    return [row for _, row in kept]
+    cheapest = min((cost for cost, _ in kept), default=0.0)
+    simple = by_id[baseline].quality
+    clear = simple.high if floor.higher else simple.low
+
+    def order(pair: tuple[float, Priced]) -> tuple[int, float, float, str]:
+        cost, row = pair
+        quality = sign * row.quality.value
+        if cost > TIE * cheapest:
+            return 3, cost, quality, row.id
+        rank = 1 if row.id == baseline else 0 if floor.better(row.quality.value, clear) else 2
+        return rank, quality, cost, row.id
+
+    return [row for _, row in sorted(kept, key=order)]
 
 
 def choose(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tael.errors import UsageError
-from tael.price.choice import Priced, Quality, choose, keepers, pareto
+from tael.price.choice import TIE, Priced, Quality, choose, keepers, pareto
 from tael.price.floor import Floor, parse_floor
 
 METRICS = ("accuracy", "f1", "mse")
@@ -151,7 +151,7 @@ def test_the_choice_keeps_floor_and_bound_and_is_not_below_the_baseline(
 
 
 @given(rows=rows_of, floor=floors, bound=bounds)
-def test_nothing_that_may_be_chosen_is_cheaper_than_the_choice(
+def test_nothing_that_may_be_chosen_is_clearly_cheaper_than_the_choice(
     rows: list[Priced], floor: Floor, bound: float | None
 ) -> None:
     chosen = choose(rows, floor, parent="parent", baseline="base", p95_ms=bound)
@@ -164,7 +164,7 @@ def test_nothing_that_may_be_chosen_is_cheaper_than_the_choice(
             and not floor.better(least, row.quality.value)
             and (bound is None or row.p95_ms <= bound)
         )
-        assert not may or (chosen is not None and cost(by_id[chosen]) <= cost(row))
+        assert not may or (chosen is not None and cost(by_id[chosen]) <= TIE * cost(row))
 
 
 @given(rows=rows_of, floor=floors, bound=bounds, data=st.data())
@@ -177,12 +177,26 @@ def test_the_choice_does_not_depend_on_the_order(
 
 
 @given(rows=rows_of, floor=floors)
-def test_among_equally_cheap_keepers_the_best_is_chosen(rows: list[Priced], floor: Floor) -> None:
+def test_among_equally_cheap_keepers_none_is_clearly_better(
+    rows: list[Priced], floor: Floor
+) -> None:
     kept = keepers(rows, floor, parent="parent", baseline="base", p95_ms=None)
+    interval = next(row for row in rows if row.id == "base").quality
+    clear = interval.high if floor.higher else interval.low
     for row in kept[1:]:
-        assert cost(row) > cost(kept[0]) or not floor.better(
-            row.quality.value, kept[0].quality.value
-        )
+        value, best = row.quality.value, kept[0].quality.value
+        tied = cost(row) <= TIE * min(map(cost, kept))
+        assert not (tied and floor.better(value, clear) and floor.better(value, best))
+
+
+def test_a_student_as_dear_as_the_baseline_must_be_clearly_better() -> None:
+    rows = [priced("parent", 1.0, 0.80), priced("base", 0.10, 0.85), priced("s", 0.09, 0.86)]
+    choice = {"parent": "parent", "baseline": "base", "p95_ms": None}
+    assert choose(rows, FLOOR, **choice) == "base"  # type: ignore[arg-type]
+    better = [*rows[:2], priced("s", 0.10, 0.90)]
+    assert choose(better, FLOOR, **choice) == "s"  # type: ignore[arg-type]
+    cheaper = [*rows[:2], priced("s", 0.05, 0.86)]
+    assert choose(cheaper, FLOOR, **choice) == "s"  # type: ignore[arg-type]
 
 
 def test_a_cheap_variant_below_the_baseline_is_passed_over() -> None:
