@@ -24,7 +24,7 @@ _REACHED = {"float32": 0.6, "bfloat16": 0.3}
 _SCORING = 1.15  # dev and train are scored on the way, for about this share of training's time
 # Values a token and layer that stay for the backward pass, their gradients, and what the allocator
 # does not give back: measured at 4 x 256 (0.9 GB with 32 rows of 96 tokens, 2.4 GB with 128) and
-# at 6 x 384 (1.5 GB with 32); about as much in bfloat16, whose copies make up for its width.
+# at 6 x 384 (1.6 GB with 32); about as much in bfloat16, whose copies make up for its width.
 _KEPT_HIDDEN, _KEPT_FFN = 16, 6
 _PROCESS = 350e6  # bytes of a process that has loaded torch and done nothing
 

@@ -53,7 +53,7 @@ def test_pretraining_takes_about_as_long_as_it_was_measured(
     [
         (replace(SMALL, vocab=456), 32, 0.94e9),
         (replace(SMALL, vocab=456), 128, 2.40e9),
-        (Sizes(384, 6, 1536, 456), 32, 1.50e9),
+        (Sizes(384, 6, 1536, 456), 32, 1.56e9),
     ],
 )
 def test_memory_is_about_what_runs_held(
