@@ -1,4 +1,4 @@
-"""The house rules that hold over all rooms: imports point left, nothing is a cycle, help is quick."""
+"""The house rules over all rooms: imports point left, nothing is a cycle, help is quick."""
 
 import ast
 import subprocess
