@@ -65,6 +65,8 @@ def _check(path: Path, member: zipfile.ZipInfo) -> None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if ".." in parts or name.startswith(("/", "\\")) or ":" in name[:2]:
         problem = "leaves the folder"
+    elif not name.isprintable():
+        problem = "has control characters in its name"
     elif member.flag_bits & 0x1:
         problem = "is encrypted"
     elif stat.S_ISLNK(member.external_attr >> 16):

@@ -110,7 +110,7 @@ def _file(reading: Reading) -> Iterator["pyarrow.NativeFile"]:
         )
     try:
         if source.member is None:
-            with opened(source), pyarrow.memory_map(str(source.path)) as file:
+            with pyarrow.memory_map(str(source.path)) as file:
                 yield file
             return
         if source.member.file_size > _IN_MEMORY:
@@ -121,7 +121,9 @@ def _file(reading: Reading) -> Iterator["pyarrow.NativeFile"]:
         with opened(source) as inside:
             content = inside.read()
         yield pyarrow.BufferReader(content)
-    except (pyarrow.ArrowException, ValueError, OverflowError) as error:
+    except (pyarrow.ArrowException, ValueError, ArithmeticError, OSError) as error:
+        if getattr(error, "errno", None) is not None:  # not pyarrow's, but the system's
+            raise DataError(f"{source.full}: cannot be read: {error}.") from error
         why = " ".join(str(error).split())
         raise DataError(
             f"{source.full}: not {source.format.lstrip('.')}, or damaged ({why:.200}). Write it "

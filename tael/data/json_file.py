@@ -17,7 +17,8 @@ __all__ = ["json_records"]
 _SPACE = re.compile(r"[ \t\r\n]*+")
 _IN_STRING = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _IN_BRACKETS = re.compile(r'[^"\[\]{}]*+')
-_IN_WORD = re.compile(r'[^"\[\]{},:\s]*+')
+# JSON's own white space only: with \s, a U+2028 would neither be stepped over nor belong to a word.
+_IN_WORD = re.compile(r'[^"\[\]{},: \t\r\n]*+')
 
 
 def json_records(reading: Reading) -> Iterator[Record]:

@@ -101,7 +101,10 @@ def _reason(error: OSError, source: Source) -> str:
 
 def _plain(source: Source) -> AbstractContextManager[BinaryIO]:
     if source.archive is not None and source.member is not None:
-        return cast(AbstractContextManager[BinaryIO], source.archive.open(source.member))
+        try:
+            return cast(AbstractContextManager[BinaryIO], source.archive.open(source.member))
+        except (ValueError, RuntimeError) as error:  # a local header that says something else
+            raise zipfile.BadZipFile(str(error)) from error
     return source.path.open("rb")
 
 

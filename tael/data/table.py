@@ -1,9 +1,9 @@
 """Tables as text, csv and tsv: a header, then rows of as many fields, with true line numbers."""
 
 import csv
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 
 from tael.data.reading import LONGEST, Lines, Reading
 from tael.data.record import AT, Record
@@ -28,9 +28,10 @@ def unique(names: Sequence[str], place: str) -> list[str]:
     """Return the column names of a table; raise DataError where one stands twice or is `@`."""
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
+        header = " ".join(", ".join(names).split())  # a name in quotes may hold line ends
         raise DataError(
-            f"{place}: duplicate column {', '.join(map(repr, twice))} in the header "
-            f"{', '.join(names)}. Rename one of them."
+            f"{place}: duplicate column {', '.join(map(repr, twice[:4])):.200} in the header "
+            f"{header:.400}. Rename one of them."
         )
     if AT in names:
         raise DataError(f"{place}: a column may not be named {AT!r}. Rename it.")
@@ -70,10 +71,10 @@ def _rows(lines: Lines, reading: Reading, delimiter: str | None) -> Iterator[tup
         return
     if delimiter is None:
         delimiter = max(",;\t", key=first[1].count)
-    pending = chain([first], lines)
+    again = deque([first])  # lines to be read before those that follow
     while True:
         row_lines: list[tuple[int, str]] = []
-        reader = csv.reader(_recorded(pending, row_lines), delimiter=delimiter, strict=True)
+        reader = csv.reader(_recorded(again, lines, row_lines), delimiter=delimiter, strict=True)
         try:
             for row in reader:
                 start = row_lines[0][0]
@@ -86,13 +87,15 @@ def _rows(lines: Lines, reading: Reading, delimiter: str | None) -> Iterator[tup
         except csv.Error as error:
             start = row_lines[0][0]
             reading.malformed(start, "quotes", _quote_problem(start, str(error)))
-            pending = chain(row_lines[1:], pending)
+            again.extendleft(reversed(row_lines[1:]))
 
 
-def _recorded(lines: Lines, seen: list[tuple[int, str]]) -> Iterator[str]:
-    for number, line in lines:
-        seen.append((number, line))
-        yield line
+def _recorded(
+    again: deque[tuple[int, str]], lines: Lines, seen: list[tuple[int, str]]
+) -> Iterator[str]:
+    while numbered := again.popleft() if again else next(lines, None):
+        seen.append(numbered)
+        yield numbered[1]
 
 
 def _quote_problem(line: int, reason: str) -> str:

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -96,10 +98,12 @@ def test_a_quote_inside_a_quoted_field_is_refused_with_its_line(tmp_path: Path) 
         rows(write(tmp_path / "a.csv", 'a,b\n1,2\n"3"x,4\n'))
 
 
-@pytest.mark.parametrize("header", ["text,label,text", "text, text ,label"])
+@pytest.mark.parametrize("header", ["text,label,text", "text, text ,label", '"a\nb",text,text'])
 def test_a_column_name_that_stands_twice_is_refused(tmp_path: Path, header: str) -> None:
     with pytest.raises(DataError, match="duplicate column 'text'"):
         rows(write(tmp_path / "a.csv", header + "\n1,2,3\n"))
+    with pytest.raises(DataError, match=r"\A.*\Z"):  # one line, whatever the names hold
+        rows(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(
@@ -239,3 +243,64 @@ def test_several_files_are_read_in_order_and_an_empty_one_is_refused(tmp_path: P
     assert [row["@"] for row in read([two, one])] == ["2.txt:1", "1.txt:1"]
     with pytest.raises(DataError, match=r"3\.txt: no rows"):
         list(read([one, write(tmp_path / "3.txt", "\n \n")]))
+
+
+@pytest.mark.parametrize("rows_each", [1, 15])
+def test_the_label_of_a_txt_may_stand_last_and_its_side_is_counted(
+    tmp_path: Path, rows_each: int
+) -> None:
+    lines = "".join(f"text\t{n}\tpos\nother {n}\tneg\n" for n in range(rows_each))
+    counts: Counter[str] = Counter()
+    first, second = rows(write(tmp_path / "a.txt", lines), counts=counts)[:2]
+    assert first == {"label": "pos", "text": "text\t0", "@": "a.txt:1"}
+    assert (second["label"], second["text"]) == ("neg", "other 0")
+    assert counts["files of text<TAB>label lines"] == 1
+    same = "".join(f"pos\ttext {n}\tsame\nneg\tother\tsame\n" for n in range(20))
+    assert rows(write(tmp_path / "b.txt", same))[0]["label"] == "pos"
+
+
+def test_a_block_of_lines_is_a_record_where_the_recipe_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "\n \none\ttwo\r\nthree\n\n\t\n\nfour")
+    assert rows(path, txt="block") == [
+        {"text": "one\ttwo\nthree", "@": "a.txt:3"},
+        {"text": "four", "@": "a.txt:8"},
+    ]
+    assert len(rows(path)) == 3
+
+
+def test_conll_sentences_are_tokens_and_tags_whatever_stands_between(tmp_path: Path) -> None:
+    tabs = write(tmp_path / "a.conll", "# id = 1\n#two\tO\n两\tB-X\n \t\n\n10 000\tO\n")
+    assert rows(tabs) == [
+        {"tokens": ["#two", "两"], "tags": ["O", "B-X"], "@": "a.conll:2"},
+        {"tokens": ["10 000"], "tags": ["O"], "@": "a.conll:6"},
+    ]
+    spaces = write(tmp_path / "b.conll", "-DOCSTART- -X- O\n\nEU NNP B-ORG\nbids VBZ O\n\n")
+    counts: Counter[str] = Counter()
+    assert [row["tags"] for row in rows(spaces, counts=counts)] == [["B-ORG", "O"]]
+    assert counts["comment lines"] == counts["columns between token and tag left out"] == 1
+
+
+def test_a_sentence_with_a_broken_line_is_refused_or_skipped_whole(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.conll", "a\tO\nb\tO\n\nc\tO\nd\ne\tO\n\nf\tO\n")
+    with pytest.raises(DataError, match=r"a\.conll:5: expected 2 columns, found 1"):
+        rows(path)
+    counts: Counter[str] = Counter()
+    kept = rows(path, on_error="skip", counts=counts)
+    assert [row["tokens"] for row in kept] == [["a", "b"], ["f"]]
+    assert counts["rows skipped: sentences with a wrong number of columns"] == 1
+    with pytest.raises(DataError, match=r"b\.conll:1: expected a token and a tag"):
+        rows(write(tmp_path / "b.conll", "a\nb\n"))
+
+
+def test_utf_16_named_for_a_file_without_its_mark_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read as utf-16"):
+        rows(write(tmp_path / "a.txt", "some text\n"), encoding="utf-16")
+
+
+def test_reading_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, tael.data.read, tael.data.frame, tael.data.chat\n"
+        "print([m for m in ('torch', 'sklearn', 'scipy', 'pandas', 'pyarrow') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
