@@ -22,6 +22,10 @@ def data(
         Path | None,
         typer.Option(metavar="FIXES.csv", help="Correct labels first; the same as data.fixes."),
     ] = None,
+    suspects: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Write the 200 labels most worth a look there."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the records and their report there.")
     ] = None,
@@ -44,7 +48,7 @@ def data(
     loaded = load_recipe(recipe, settings)
     from tael.road.data import prepare_data
 
-    prepared = prepare_data(loaded, show=show, out=out)
+    prepared = prepare_data(loaded, show=show, out=out, suspects=suspects)
     if as_json:
         show_json(prepared.to_json())
         return None

@@ -74,14 +74,17 @@ class Prepared:
         }
 
 
-def prepare_data(recipe: Recipe, *, show: int = 0, out: Path | None = None) -> Prepared:
+def prepare_data(
+    recipe: Recipe, *, show: int = 0, out: Path | None = None, suspects: Path | None = None
+) -> Prepared:
     """Prepare the data of `recipe` and return what became of it.
 
     `show` records of train, as many packed rows for pretraining and as many of each kind that went
     are shown as they are; the tokenizer is that of a run of the same recipe in `runs/`, or is
     trained as the run would. `out` gets the records, `report.html` and `report.json`, in the form
-    of a run's `data/`. Raises what a run would raise over its data, and UsageError for an `out`
-    inside a run.
+    of a run's `data/`. `suspects` gets the labels of all splits that are probably wrong, as a table
+    to correct and hand back as `data.fixes`. Raises what a run would raise over its data, and
+    UsageError for an `out` inside a run.
     """
     if out is not None and _is_of_run(out):
         raise UsageError(f"{out}: belongs to a run, which keeps its own data; choose another --out")
@@ -93,11 +96,26 @@ def prepare_data(recipe: Recipe, *, show: int = 0, out: Path | None = None) -> P
         write_splits(out, found)
         write_text(out / "recipe.yaml", resolved_yaml(recipe))
         done.folder = out
+    if suspects is not None:
+        done.notes.append(_write_suspects(records, recipe, suspects))
     if show:
         done.gone = _gone(found, recipe, show)
     if show or out is not None:
         _tokenise(done, records, recipe, show, out)
     return done
+
+
+def _write_suspects(records: Mapping[str, list[Record]], recipe: Recipe, path: Path) -> str:
+    from tael.evaluate.mislabel import find_suspects, write_suspects
+
+    rows = [record for split in SPLITS for record in records[split]]
+    labels = find_labels(records["train"], recipe.data.labels)
+    found = find_suspects(rows, labels, recipe.data.labels)
+    write_suspects(path, found)
+    return (
+        f"{len(found):,} labels of {len(rows):,} are worth a look: {path}; correct its column "
+        f"`label` (or write `drop` there), then hand it back with --apply {path}"
+    )
 
 
 def _is_of_run(out: Path) -> bool:

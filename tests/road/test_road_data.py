@@ -188,3 +188,23 @@ def test_corrected_labels_are_counted_and_are_what_differs(
     assert [change.place for change in found.relabelled] == ["r.csv:2"]
     assert [change.text for change in found.removed] == [rows[1]["text"]]
     assert found.files == [f"{tmp_path / 'fixes.csv'}: read now"]
+
+
+def test_wrong_labels_are_found_corrected_and_handed_back(
+    recipe_of: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    rows = reviews(240)
+    wrong = {f"r.csv:{at + 2}" for at in range(0, 240, 24)}
+    for at in range(0, 240, 24):
+        rows[at]["label"] = "bad" if rows[at]["label"] == "good" else "good"
+    table = tmp_path / "suspects.csv"
+    noted = prepare_data(recipe_of(rows), suspects=table).notes
+    assert any("worth a look" in note for note in noted)
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        found = list(csv.DictReader(file))
+    caught = [row for row in found if row["place"] in wrong]
+    assert len(caught) >= 5  # of 10 flipped ones
+    fixes = "".join(f"{row['place']},{row['suggested']}\n" for row in caught)
+    (tmp_path / "fixes.csv").write_text(f"place,label\n{fixes}")
+    made = prepare_data(recipe_of(rows, f"data.fixes={tmp_path / 'fixes.csv'}"))
+    assert made.counts["fixes: relabelled"] == len(caught)
