@@ -58,7 +58,14 @@ def fit_soft(
     """
     from scipy.optimize import minimize
 
-    targets_NK = lesson.targets_NC
+    counted = np.flatnonzero(
+        lesson.weights_N
+    )  # a text that nobody answered costs time, adds nothing
+    x_NV, targets_NK, weights_N = (
+        x_NV[counted],
+        lesson.targets_NC[counted],
+        lesson.weights_N[counted],
+    )
     if kind == "single" and targets_NK.shape[1] == 2:
         targets_NK, kind = targets_NK[:, 1:], "multi"
     shape = (x_NV.shape[1] + 1, targets_NK.shape[1])
@@ -66,7 +73,7 @@ def fit_soft(
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         w_VK, bias_K = flat.reshape(shape)[:-1], flat.reshape(shape)[-1]
-        value, slope_NK = _loss(x_NV @ w_VK + bias_K, targets_NK, lesson.weights_N, kind)
+        value, slope_NK = _loss(x_NV @ w_VK + bias_K, targets_NK, weights_N, kind)
         gradient = np.vstack([penalty * (x_VN @ slope_NK) + w_VK, penalty * slope_NK.sum(0)])
         return penalty * value + 0.5 * float((w_VK * w_VK).sum()), gradient.ravel()
 
