@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ _HASHES = 128
 _CROWD = 100  # texts remembered under one band; templates would make this quadratic otherwise
 _LOOKS = 16  # exact comparisons a text
 _BLOCK = 1 << 21  # pieces hashed at once: bounds memory
+_REMEMBERED = 1 << 15  # texts whose normal form is kept: each is asked for at every step on its way
+_MEMORABLE = 512  # characters of the longest of them: together under 64 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +131,16 @@ def normalised(record: Record) -> str:
 
 
 def _normalised(text: str) -> str:
+    return _remembered(text) if len(text) <= _MEMORABLE else _normal(text)
+
+
+def _normal(text: str) -> str:
     folded = unicodedata.normalize("NFKC", text).casefold()
     # "!!!" and "…" would both be empty: such texts are compared as they are, without spaces.
     return folded.translate(_STRIPPED) or "".join(folded.split())
+
+
+_remembered = lru_cache(_REMEMBERED)(_normal)
 
 
 def _exact(
