@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tael.data import dedup
 from tael.errors import CheckpointError, DataError, RecipeError, UsageError
 from tael.recipe.load import load_recipe
 from tael.road import check as checking
@@ -126,15 +129,44 @@ def test_the_estimate_grows_with_the_work(here: Path) -> None:
     assert checked("model.from=bert").estimate.parameters == 4 * 64 + 2 * 128 + (50 + 514) * 8
 
 
+# What a check of a csv has no use for: each would add its import to the wait.
+NOT_FOR_A_CHECK = {
+    "torch", "sklearn", "onnxruntime", "onnx", "scipy", "matplotlib", "transformers", "datasets",
+    "pyarrow", "pandas", "polars", "fastapi", "sqlalchemy", "tensorboard", "rich", "jinja2",
+}  # fmt: skip
+
+
 @pytest.mark.usefixtures("here")
-def test_a_check_imports_neither_torch_nor_scikit_learn() -> None:
+def test_a_check_imports_nothing_that_it_has_no_use_for() -> None:
     code = (
-        "import sys\nfrom tael.road.check import check\nfrom tael.recipe.load import load_recipe\n"
-        "check(load_recipe('reviews.yaml'))\n"
-        "print([name for name in ('torch', 'sklearn', 'onnxruntime') if name in sys.modules])"
+        "import atexit, json, sys\nsys.argv = ['tael', 'check', 'reviews.yaml']\n"
+        "loaded = lambda: sorted({name.partition('.')[0] for name in sys.modules})\n"
+        "atexit.register(lambda: print(json.dumps(loaded())))\n"
+        "from tael.cli.main import main\nmain()"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"
+    modules = set(json.loads(out.stdout.splitlines()[-1]))
+    assert "pydantic" in modules
+    assert not NOT_FOR_A_CHECK & modules
+
+
+def test_a_check_works_out_the_normal_form_of_each_text_once(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("dev", "test"):
+        write_reviews(here / f"{name}.csv", 20)
+    seen = Counter[str]()
+    normalize = unicodedata.normalize
+
+    def counted(form: str, text: str) -> str:
+        seen[text] += form == "NFKC"
+        return normalize(form, text)  # type: ignore[arg-type]
+
+    dedup._remembered.cache_clear()
+    monkeypatch.setattr(dedup.unicodedata, "normalize", counted)
+    checked("data.dev=dev.csv", "data.test=test.csv", "data.max_leak=1")
+    assert set(seen.values()) == {1}
+    assert len(seen) == 60
 
 
 @pytest.mark.parametrize(
