@@ -10,14 +10,15 @@ Letters: N texts · V n-grams · K columns that are learnt (one for two classes)
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tael.recipe.schema import Kind
+
 __all__ = ["Lesson", "fit_soft", "lessons"]
 
-Kind = Literal["single", "multi", "regression"]
 _ITERATIONS = 200
 
 

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from tael.data.dedup import normalised
 from tael.data.read import read
 from tael.data.record import Record, place
 from tael.errors import DataError
+from tael.recipe.schema import Kind
 
 __all__ = ["DROP", "Fix", "apply_fixes", "escaped", "fix_splits", "read_fixes", "unescaped"]
 
@@ -22,8 +22,6 @@ DROP = "drop"
 _PLACES = 3  # named in a message
 # What a spreadsheet would take for a formula; "'" itself, so that none is lost on the way back.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
-
-Kind = Literal["single", "multi", "regression"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ __all__ = [
     "Columns",
     "Compress",
     "Data",
+    "Kind",
     "Machine",
     "Model",
     "Pretrain",
@@ -38,6 +39,7 @@ Paths = Annotated[tuple[Path, ...], BeforeValidator(_as_list)]
 Languages = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...], BeforeValidator(_as_list)
 ]
+Kind = Literal["single", "multi", "regression"]  # of label
 Schedule = Literal["linear", "cosine", "exponential", "polynomial", "constant"]
 
 
@@ -135,7 +137,7 @@ class Data(Section):
         "suspects.csv.",
     )
     columns: Columns = Field(Columns(), description="Roles of the columns.")
-    labels: Literal["single", "multi", "regression"] = Field(
+    labels: Kind = Field(
         "single", description="One label a text, several separated by `|`, or a number."
     )
     encoding: str = Field(

@@ -6,14 +6,13 @@ what training takes. `record["label"]` is text here, "" where it is missing.
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from tael.data.record import Record, place
 from tael.errors import DataError
+from tael.recipe.schema import Kind
 
 __all__ = ["Kind", "check_labels", "check_unseen", "find_labels", "number", "parts"]
 
-Kind = Literal["single", "multi", "regression"]
 
 _PLACES = 3  # shown of each fault
 _NO_LABEL = {"nan", "inf", "infinity"}  # what failed arithmetic writes; never a class

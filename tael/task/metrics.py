@@ -9,12 +9,13 @@ Letters: N records · C classes · R resamples · G groups of equal values.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tael.errors import DataError
+from tael.recipe.schema import Kind
 from tael.task.base import Answer
 
 __all__ = [
@@ -34,7 +35,6 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-Kind = Literal["single", "multi", "regression"]
 LOWER_IS_BETTER = frozenset({"ece", "mse", "rmse", "mae"})
 _BINS = 15  # of equal width over the confidence, for the expected calibration error
 
