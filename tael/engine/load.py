@@ -17,6 +17,7 @@ from tael.engine.batch import cut
 from tael.engine.predictor import Engine, open_engine
 from tael.engine.runtime import TorchRuntime
 from tael.errors import DataError, UsageError
+from tael.recipe.package import resolve
 from tael.task.base import Answer
 
 if TYPE_CHECKING:
@@ -143,8 +144,6 @@ def load(path: str | Path, dtype: DType = "auto") -> Loaded:
     `path` may be `package://PYTHON_PACKAGE/FOLDER`. `dtype` is the arithmetic of a torch network;
     auto: as the variant says, float32 for a folder. Raises UsageError where there is none of these.
     """
-    from tael.model.weights import resolve
-
     folder = resolve(str(path))
     is_run = (folder / "model" / "config.json").is_file()
     if is_run or (folder / MANIFEST).is_file():

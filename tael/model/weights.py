@@ -9,7 +9,6 @@ import logging
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from tael.data.tokenizer import save_tokenizer
-from tael.errors import CheckpointError, UsageError
+from tael.errors import CheckpointError
 from tael.files import atomic_file, write_text
 from tael.model.config import ModelConfig
 from tael.model.families import bert
@@ -28,6 +27,7 @@ from tael.model.head import ClassifyHead, Head, HeadKind, MaskedHead, PoolHead
 from tael.model.header import WEIGHTS, Source, find_sources
 from tael.model.network import Network, initialise
 from tael.model.vocabulary import check_vocabulary
+from tael.recipe.package import resolve
 
 __all__ = ["Report", "open_folder", "read_config", "resolve", "save_folder", "to_file"]
 
@@ -45,26 +45,6 @@ class Report:
     new: tuple[str, ...] = ()  # initialised here, so they must be trained before they mean anything
     nonfinite: tuple[str, ...] = ()  # hold NaN or infinity
     warnings: tuple[str, ...] = field(default=())  # the above and more, in words, one line each
-
-
-def resolve(source: str) -> Path:
-    """Return the folder that `source` names: a path, or `package://PYTHON_PACKAGE/FOLDER`.
-
-    The package is found, not imported. UsageError where it is not installed or has no such folder.
-    """
-    if not source.startswith("package://"):
-        return Path(source).expanduser()
-    package, _, inside = source.removeprefix("package://").partition("/")
-    if not package.isidentifier() or ".." in Path(inside).parts or Path(inside).is_absolute():
-        raise UsageError(f"{source}: expected package://PYTHON_PACKAGE/FOLDER")
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        name = package.replace("_", "-")
-        raise UsageError(f"{source}: package {package} is not installed; try `pip install {name}`")
-    folder = Path(spec.submodule_search_locations[0], inside)
-    if not folder.is_dir():
-        raise UsageError(f"{source}: package {package} has no folder {inside!r}")
-    return folder
 
 
 def open_folder(

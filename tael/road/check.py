@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tael.data.prepare import prepare
 from tael.data.record import Record, place
 from tael.errors import CheckpointError, DataError, UsageError
 from tael.recipe.load import near
+from tael.recipe.package import resolve
 from tael.recipe.schema import Recipe
 from tael.road.estimate import Estimate, Sizes, estimate
 from tael.task.labels import check_labels, check_unseen, find_labels, parts
@@ -159,15 +159,10 @@ def _sizes(recipe: Recipe) -> Sizes:
 
 
 def _checkpoint_config(source: str) -> dict[str, Any]:
-    # Not `tael.model.weights.resolve`: that file needs torch.
-    folder = Path(source)
-    if source.startswith("package://"):
-        package, _, inside = source.removeprefix("package://").partition("/")
-        spec = find_spec(package) if package.isidentifier() else None
-        if spec is None or not spec.submodule_search_locations:
-            name = package.replace("_", "-")
-            raise UsageError(f"model.from: {source} is not installed; try `pip install {name}`")
-        folder = Path(spec.submodule_search_locations[0], inside)
+    try:
+        folder = resolve(source)
+    except UsageError as error:
+        raise UsageError(f"model.from: {error}") from error
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -22,6 +22,7 @@ from tael.errors import RunError, UsageError
 from tael.files import write_text
 from tael.recipe.fingerprint import difference, fingerprint
 from tael.recipe.load import resolved_yaml
+from tael.recipe.package import resolve
 from tael.recipe.schema import Recipe
 from tael.task.labels import check_labels, check_unseen, find_labels
 from tael.task.view import View, label_views, row_views
@@ -162,8 +163,6 @@ def _tokenizer(recipe: Recipe, records: Mapping[str, Sequence[Record]]) -> "tupl
     from tael.data.tokenizer import load_tokenizer, train_tokenizer
 
     if recipe.model.from_ is not None:
-        from tael.model.weights import resolve
-
         return load_tokenizer(resolve(recipe.model.from_)), f"tokenizer: of {recipe.model.from_}"
     folder = Path("runs") / recipe.name
     if (folder / "tokenizer").exists() and _is_same(folder, recipe):

@@ -26,7 +26,8 @@ from tael.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from tael.errors import RecipeError
 from tael.files import atomic_folder
 from tael.model.config import ModelConfig
-from tael.model.weights import read_config, resolve
+from tael.model.weights import read_config
+from tael.recipe.package import resolve
 from tael.recipe.schema import Recipe
 from tael.task.base import find
 from tael.train import guard
