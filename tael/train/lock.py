@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tael.data.read import input_files
-from tael.errors import RunError
+from tael.errors import DataError, RunError
 from tael.files import sha256, write_text
 from tael.machine.probe import describe, probe
 from tael.recipe.fingerprint import defaults, difference, fingerprint
@@ -75,14 +75,17 @@ def read_lock(folder: Path) -> Lock:
 def check_same(folder: Path, recipe: Recipe) -> None:
     """Raise RunError when `folder` holds the run of another recipe, or when its data changed.
 
-    All differences are listed. Files that are gone since are not compared; a key that the run does
-    not know, for it is older than the key, counts as its default.
+    All differences are listed. Files that are gone since are not compared; a file that a folder or
+    pattern of the recipe has gained since is a difference. A key that the run does not know, for it
+    is older than the key, counts as its default.
     """
     lock = read_lock(folder)
     changed = difference(defaults() | lock.recipe, fingerprint(recipe))
     for path, old in lock.data.items():
         if Path(path).exists() and sha256(Path(path)) != old:
             changed.append(f"{path}: changed since the run started")
+    if not changed:  # else the recipe may name other files, each of which would seem to be added
+        changed = [f"{path}: added since the run started" for path in _added(lock, recipe)]
     if changed:
         raise RunError(
             f"{folder}: holds the run of another recipe: {'; '.join(changed)}. "
@@ -112,10 +115,23 @@ def _dtype(stage: Stage, machine: dict[str, Any]) -> Literal["float32", "bfloat1
     return "bfloat16" if machine["bfloat16_faster"] else "float32"
 
 
+def _added(lock: Lock, recipe: Recipe) -> Iterator[Path]:
+    for path in _texts(recipe):
+        try:
+            found = input_files([path])
+        except DataError:  # gone; or no folder of data any more, which whoever reads it is told
+            continue
+        yield from (file for file in found if str(file) not in lock.data and file.is_file())
+
+
+def _texts(recipe: Recipe) -> Iterator[Path]:
+    for paths in (recipe.data.train, recipe.data.dev, recipe.data.test, recipe.pretrain.text):
+        yield from paths or ()
+
+
 def _inputs(recipe: Recipe) -> Iterator[Path]:
     data, source = recipe.data, recipe.model.from_
-    for paths in (data.train, data.dev, data.test, recipe.pretrain.text):
-        yield from input_files(paths or ())
+    yield from input_files(_texts(recipe))
     if data.fixes is not None:
         yield data.fixes
     if source is not None and "://" not in source:
