@@ -16,7 +16,17 @@ from typing import Annotated, cast
 import typer
 
 from tael.cli import look
-from tael.cli.options import Json, Out, Overrides, Quiet, RecipeFile, RunFolder, Terms, Variant
+from tael.cli.options import (
+    Json,
+    Out,
+    Overrides,
+    Quiet,
+    Reading,
+    RecipeFile,
+    RunFolder,
+    Terms,
+    Variant,
+)
 from tael.cli.show import ready_for_pipes, show_json, show_lines, show_next
 from tael.errors import FloorError, TaelError, UsageError
 
@@ -212,6 +222,7 @@ def train(
 @app.command()
 def evaluate(
     run: RunFolder,
+    reading: Reading = None,
     data: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Labelled records; default: the run's test split."),
@@ -223,7 +234,7 @@ def evaluate(
     from tael.cli.show import show_scores
     from tael.road.evaluate import evaluate as evaluate_run
 
-    scores = evaluate_run(run, data, variant)
+    scores = evaluate_run(run, data, variant, reading or [])
     if as_json:
         show_json(scores)
     else:
@@ -233,6 +244,8 @@ def evaluate(
 @app.command()
 def predict(
     run: RunFolder,
+    reading: Reading = None,
+    *,
     source: Annotated[Path, typer.Option("--in", metavar="FILE", help="The records to answer.")],
     target: Annotated[
         Path, typer.Option("--out", metavar="FILE.jsonl", help="Gets one JSON object a record.")
@@ -244,7 +257,7 @@ def predict(
     from tael.cli.show import show_counts
     from tael.road.predict import predict as predict_file
 
-    counts = predict_file(run, source, target, variant)
+    counts = predict_file(run, source, target, variant, reading or [])
     if not quiet:
         show_counts(target, counts)
 

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Json", "Out", "Overrides", "Quiet", "RecipeFile", "RunFolder", "Terms", "Variant"]
+__all__ = [
+    "Json",
+    "Out",
+    "Overrides",
+    "Quiet",
+    "Reading",
+    "RecipeFile",
+    "RunFolder",
+    "Terms",
+    "Variant",
+]
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
 Overrides = Annotated[
@@ -16,6 +26,12 @@ Terms = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE", help="price.*, machine.price_per_hour or machine.currency."
+    ),
+]
+Reading = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE", help="How FILE is read, if unlike the run's: data.columns.text=review."
     ),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: runs/NAME.")]

@@ -1,6 +1,7 @@
 """Score a variant of a run on its test split or on any labelled file."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,30 +9,42 @@ from tael.data.clean import clean
 from tael.data.read import read
 from tael.data.record import Record
 from tael.engine.predictor import open_engine
-from tael.errors import DataError
+from tael.errors import DataError, UsageError
 from tael.evaluate.score import score
+from tael.recipe.load import load_recipe
 from tael.recipe.schema import Recipe
 from tael.task.classify import Classify
 from tael.task.labels import check_unseen
 from tael.train.run import Run
 
-__all__ = ["evaluate", "read_records"]
+__all__ = ["evaluate", "read_records", "recipe_for"]
+
+# What a file of records may say otherwise than the files of the run did.
+_READING = ("data.columns", "data.encoding", "data.on_error", "data.txt")
 
 
 def evaluate(
-    run: str | Path, data: str | Path | None = None, variant: str | None = None
+    run: str | Path,
+    data: str | Path | None = None,
+    variant: str | None = None,
+    overrides: Sequence[str] = (),
 ) -> dict[str, dict[str, float]]:
     """Return `{metric: {"value", "low", "high"}}` of the chosen variant (or `variant`).
 
-    `data` is a labelled file in the recipe's format; None takes the run's own test split. No
-    row of it is dropped: an empty text is answered like any other. Raises DataError for missing
-    or unknown labels, with their places.
+    `data` is a labelled file in the recipe's format, unless `overrides` (`data.columns.text=…`)
+    say otherwise; None takes the run's own test split. No row of it is dropped: an empty text is
+    answered like any other. Raises DataError for missing or unknown labels, with their places.
     """
     opened = Run(Path(run))
     if data is None:
+        if overrides:
+            raise UsageError(
+                f"override {overrides[0]}: has no effect on the run's own test split; name a "
+                "file: --data FILE"
+            )
         records = opened.records("test")
     else:
-        records, _ = read_records(Path(data), opened.recipe, labelled=True)
+        records, _ = read_records(Path(data), recipe_for(opened, overrides), labelled=True)
     engine = open_engine(opened.folder, variant)
     task = engine.task
     assert isinstance(task, Classify), "the only task so far that is scored"
@@ -41,6 +54,28 @@ def evaluate(
     return {
         name: {"value": one.value, "low": one.low, "high": one.high} for name, one in scores.items()
     }
+
+
+def recipe_for(run: Run, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe of `run` with `overrides` laid over it, which say how a file is read.
+
+    Raises UsageError for other keys, and for a second text more or less than the run learnt from.
+    """
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in _READING):
+            raise UsageError(
+                f"override {override}: only how the file is read can differ from the run: "
+                f"{', '.join(_READING)}"
+            )
+    recipe = load_recipe(run.folder / "recipe.yaml", overrides)
+    learnt, given = run.recipe.data.columns.text_pair, recipe.data.columns.text_pair
+    if (learnt is None) != (given is None):
+        raise UsageError(
+            "override data.columns.text_pair: the run learnt from "
+            f"{'two texts' if learnt else 'one text'} a record, and answers nothing else"
+        )
+    return recipe
 
 
 def read_records(

@@ -1,22 +1,28 @@
 """The main job on small real runs: served is evaluated is predicted, and finished is finished."""
 
+import csv
 import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tael
-from tael.errors import DataError, UsageError
+from tael.cli import main as cli
+from tael.errors import DataError, RecipeError, UsageError
+from tael.recipe.schema import Recipe
 from tael.road.client import start_server
 from tael.road.demo import write_reviews
-from tael.road.evaluate import evaluate
+from tael.road.evaluate import evaluate, recipe_for
 from tael.road.predict import predict
 from tael.road.run import run
+from tael.train.lock import open_lock
 from tael.train.run import Run
 
 
@@ -25,6 +31,23 @@ def finished(train_run: Callable[..., Path]) -> Path:
     """A whole run: trained, compared, priced."""
     folder = train_run(rows=400)
     return run(Run(folder).recipe, folder, progress=False)
+
+
+@pytest.fixture
+def tael_command(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command; return its exit code, stdout and stderr."""
+
+    def run_command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tael", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return run_command
 
 
 def _test_file(run: Path, folder: Path) -> tuple[Path, list[dict[str, object]]]:
@@ -175,6 +198,66 @@ def test_an_unknown_label_is_named_and_nothing_is_written(finished: Path, tmp_pa
     with pytest.raises(DataError):
         predict(finished, tmp_path / "absent.csv", tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.slow
+def test_a_file_with_other_columns_is_predicted_and_evaluated_as_the_message_says(
+    finished: Path, tmp_path: Path, tael_command: Callable[..., tuple[int, str, str]]
+) -> None:
+    test, records = _test_file(finished, tmp_path)
+    other = tmp_path / "other.csv"
+    with other.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, delimiter=";")
+        table.writerow(["review", "mood"])
+        table.writerows([record["text"], record["label"]] for record in records)
+    out, run_ = tmp_path / "out.jsonl", str(finished)
+    code, _, error = tael_command("predict", run_, "--in", str(other), "--out", str(out))
+    assert code == 1
+    assert "no column 'text'" in error
+    advice = re.search(r"data\.columns\.text=", error)
+    assert advice
+    columns = ["data.columns.text=review", "data.columns.label=mood"]
+    code, _, error = tael_command("predict", run_, *columns, "--in", str(other), "--out", str(out))
+    assert (code, error) == (0, "")
+    predict(finished, test, tmp_path / "same.jsonl")
+    assert out.read_bytes() == (tmp_path / "same.jsonl").read_bytes()
+    code, told, _ = tael_command("evaluate", run_, *columns, "--data", str(other), "--json")
+    assert json.loads(told) == evaluate(finished, test)
+    code, _, error = tael_command("evaluate", run_, *columns)
+    assert code == 2
+    assert "--data FILE" in error
+
+
+def test_only_how_a_file_is_read_can_be_said_anew(tmp_path: Path) -> None:
+    pair = {"data": {"columns": {"text_pair": "second"}}}
+    for folder, sections in (("one", {}), ("two", pair)):
+        _begun(tmp_path / folder, sections)
+    one, two = Run(tmp_path / "one"), Run(tmp_path / "two")
+    overrides = ["data.columns.text=review", "data.encoding=gb18030", "data.on_error=skip"]
+    data = recipe_for(one, overrides).data
+    assert (data.columns.text, data.encoding, data.on_error) == ("review", "gb18030", "skip")
+    assert recipe_for(two, ["data.columns.text_pair=other"]).data.columns.text_pair == "other"
+    for run_, override, said in (
+        (one, "train.rate=1", "only how the file is read"),
+        (one, "data.clean.html=true", "only how the file is read"),
+        (one, "data.columns.text_pair=b", "learnt from one text"),
+        (two, "data.columns.text_pair=null", "learnt from two texts"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            recipe_for(run_, [override])
+    with pytest.raises(RecipeError, match=r"data\.columns\.txet.*did you mean text"):
+        recipe_for(one, ["data.columns.txet=review"])
+
+
+def _begun(folder: Path, sections: dict[str, Any]) -> None:
+    """Write what makes a folder a finished run in the eyes of `Run`."""
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "config.json").write_text("{}")
+    (folder / "reviews.csv").write_text("text,label\n")
+    own = {"name": "x", "task": "classify", "machine": {"threads": 1}}
+    data = {"train": folder / "reviews.csv"} | sections.get("data", {})
+    stages = {"pretrain": {"steps": 1, "dtype": "float32"}, "train": {"dtype": "float32"}}
+    open_lock(folder, Recipe.model_validate(own | stages | {"data": data}))
 
 
 def test_the_demos_reviews_are_all_of_the_packages_lines(tmp_path: Path) -> None:
