@@ -15,6 +15,8 @@ __all__ = ["Guess", "guess_columns"]
 
 _ROWS = 1000  # read for a guess
 _MOST_CLASSES = 100
+_SHORTEST = 5  # characters that a text has on average
+_UNLIKE = 4  # times as long as the other: two such columns are no pair
 _TEXTS = ("text", "review", "comment", "content", "sentence", "body", "message", "title",
           "文本", "内容", "评论", "评价", "正文", "句子", "标题")  # fmt: skip
 _LABELS = ("label", "labels", "sentiment", "category", "class", "target", "tag", "intent",
@@ -51,7 +53,9 @@ def guess_columns(path: Path) -> Guess:
     records = list(read([path], limit=_ROWS))
     columns = _columns(records)
     pair = next((p for p in _PAIRS if p[0] in columns and p[1] in columns), None)
-    text = pair[0] if pair else _best(columns, _TEXTS) or _longest(columns)
+    named = None if pair else _best(columns, _TEXTS)
+    pair = pair or (None if named else _pair(columns))
+    text = pair[0] if pair else named or _longest(columns)
     rest = {name: values for name, values in columns.items() if name not in (pair or (text,))}
     label = _best(rest, _LABELS) or _fewest(rest)
     if text is None or label is None:
@@ -90,8 +94,33 @@ def _best(columns: Mapping[str, list[str]], names: Sequence[str]) -> str | None:
 
 
 def _longest(columns: Mapping[str, list[str]]) -> str | None:
-    mean = {name: sum(map(len, v)) / len(v) for name, v in columns.items() if v}
+    texts = {name: values for name, values in columns.items() if _is_text(values)} or columns
+    mean = {name: sum(map(len, v)) / len(v) for name, v in texts.items() if v}
     return max(mean, key=mean.__getitem__, default=None)
+
+
+def _pair(columns: Mapping[str, list[str]]) -> tuple[str, str] | None:
+    """Return the columns of running text, in order, where there are exactly two of like length."""
+    unlabelled = {
+        name: values for name, values in columns.items() if _best({name: []}, _LABELS) is None
+    }
+    found = {name: sum(map(len, v)) / len(v) for name, v in unlabelled.items() if _is_text(v)}
+    if len(found) != 2 or max(found.values()) > _UNLIKE * min(found.values()):
+        return None
+    first, second = found
+    return first, second
+
+
+def _is_text(values: Sequence[str]) -> bool:
+    """Say whether most values are several words, few of them twice: no names, numbers or dates."""
+    telling = [value for value in values if len(value.split()) > 1 or not value.isascii()]
+    letters = sum(letter.isalpha() for value in telling for letter in value)
+    size = sum(map(len, values))
+    return (
+        2 * len(telling) > len(values)
+        and 2 * letters > size >= _SHORTEST * len(values)
+        and 4 * len(set(values)) > len(values)
+    )
 
 
 def _fewest(columns: Mapping[str, list[str]]) -> str | None:

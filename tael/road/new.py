@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tael.errors import UsageError
 from tael.files import write_text
@@ -13,6 +14,8 @@ from tael.recipe.write import scalar
 from tael.road.guess import Guess, guess_columns
 
 __all__ = ["New", "new"]
+
+_WIDTH = 70  # characters shown of a text
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,14 @@ def _told(guess: Guess) -> list[str]:
         "multi": "several labels a text",
         "regression": "a number",
     }
-    pair = f" and {guess.text_pair!r}" if guess.text_pair else ""
+    pair = f" with its pair in {guess.text_pair!r}" if guess.text_pair else ""
     lines = [f"text in {guess.text!r}{pair}, label in {guess.label!r}: {kind[guess.kind]}"]
     for row in guess.rows:
-        text = " ".join(str(row.get(guess.text, "")).split())
-        lines.append(
-            f"  {row.get(guess.label, '')}  {text if len(text) <= 70 else text[:69] + '…'}"
-        )
+        texts = [_short(row.get(name)) for name in (guess.text, guess.text_pair) if name]
+        lines.append(f"  {row.get(guess.label, '')}  {'  ↔  '.join(texts)}")
     return lines
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str("" if value is None else value).split())
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"

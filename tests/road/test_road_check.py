@@ -177,6 +177,13 @@ def test_a_check_works_out_the_normal_form_of_each_text_once(
         ("sentence1,sentence2,score", "one {n},two {n},{n}.5", "sentence1", "sentence2", "score"),
         ("a,b", "{c},a long text about number {n}", "b", None, "a"),
         ("Review Text,Star-Rating", "a b c {n},{c}", "Review Text", None, "Star-Rating"),
+        ("a,b,label", "cat {n} sat there,dog {n} sat here,{c}", "a", "b", "label"),
+        ("y,甲,乙", "{c},第{n}只猫在这里,那里有{n}只狗", "甲", "乙", "y"),
+        ("by,a,label", "Al {n},cat {n} sat on the mat and the mat was red,{c}", "a", None, "label"),
+        ("on,a,label", "2024-01-05 10:{n},cat {n} sat there,{c}", "a", None, "label"),
+        ("a,b,c,label", "cat {n} sat,dog {n} sat,cow {n} sat,{c}", "a", None, "label"),
+        ("text,b,label", "cat {n} sat there,dog {n} sat here,{c}", "text", None, "label"),
+        ("a,room,label", "cat {n} sat there,the big one,{c}", "a", None, "label"),
     ],
 )  # fmt: skip
 def test_columns_are_guessed_by_name_or_by_what_they_hold(
@@ -216,6 +223,21 @@ def test_new_writes_a_recipe_that_checks_out(here: Path) -> None:
     recipe = load_recipe(made.path)
     assert recipe.train.epochs == 1
     assert recipe.data.columns.label == "mood"
+    assert check(recipe).rows["train"] > 0
+
+
+@pytest.mark.usefixtures("here")
+def test_two_columns_of_text_are_proposed_as_a_pair_and_shown() -> None:
+    rows = [f"cat {n} sat there,dog {n} sat here,{'yes' if n % 2 else 'no'}" for n in range(60)]
+    Path("pairs.csv").write_text("\n".join(["a,b,label", *rows]), "utf-8")
+    made = new(None, None, [], Path("pairs.csv"))
+    assert made.lines[:2] == [
+        "text in 'a' with its pair in 'b', label in 'label': one label a text",
+        "  no  cat 0 sat there  ↔  dog 0 sat here",
+    ]
+    assert len(made.lines) == 5
+    recipe = load_recipe(made.path)
+    assert (recipe.data.columns.text, recipe.data.columns.text_pair) == ("a", "b")
     assert check(recipe).rows["train"] > 0
 
 
