@@ -33,6 +33,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufff
 # English text goes by unlooked at: eight times faster, same result.
 _DOUBTFUL = re.compile("[&\x1b\r\x80-\u04ff\u1e00-\u1fff\u2028\u2029\ud800-\udfff\ufffd]")
 _UNTIDY = re.compile(r"^\s|\s$|\s\s|[^\S \n]")
+_EXACT = 2.0**53  # below it a float is one whole number
 _SPACES = re.compile(r"\s+")
 
 
@@ -48,9 +49,10 @@ def clean(
 ) -> Iterator[Record]:
     """Yield records with the roles `text`, `text_pair` and `label` in the place of the columns.
 
-    Texts are repaired and `label` is a string: numbers as written, a list joined by "|", a missing
-    one "". Other columns keep their names. A record whose text is too short, too long or in
-    another language than `rules` ask for is dropped, unless `keep_empty` (a prediction answers
+    Texts are repaired and `label` is a string: a number as written, a list joined by "|", a missing
+    one "". Tables make 1.0 of 1 where a column has gaps, so a whole number is "1" whatever its
+    type, and counted. Other columns keep their names. A record whose text is too short, too long or
+    in another language than `rules` ask for is dropped, unless `keep_empty` (a prediction answers
     every row). Without `labelled` the label column may be absent. `samples` gets a few texts before
     and after each repair. Raises DataError for a missing column or a value of the wrong type, with
     its place.
@@ -66,7 +68,7 @@ def clean(
             text = _string(cleaned[role], record, role)
             cleaned[role] = repair(text, rules, counts, samples)
         if "label" in present:
-            cleaned["label"] = _label(cleaned["label"], record)
+            cleaned["label"] = _label(cleaned["label"], record, counts)
         reasons = (_unwanted(cleaned, role, rules) for role in roles if role != "label")
         reason = None if keep_empty else next(filter(None, reasons), None)
         if reason:
@@ -218,9 +220,9 @@ def _string(value: Any, record: Record, role: str) -> str:
     return value
 
 
-def _label(value: Any, record: Record) -> str:
+def _label(value: Any, record: Record, counts: Counter[str]) -> str:
     if isinstance(value, list):
-        parts = [_label(one, record) for one in value]
+        parts = [_label(one, record, counts) for one in value]
         if any("|" in part for part in parts):
             raise DataError(f"{place(record)}: a label in a list may not hold '|': {parts}.")
         return "|".join(parts)
@@ -228,6 +230,9 @@ def _label(value: Any, record: Record) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        counts["labels such as 1.0 taken as 1"] += 1
+        return str(int(value))
     if isinstance(value, str | int | float):
         return str(value).strip()
     raise DataError(

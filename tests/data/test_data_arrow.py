@@ -1,6 +1,7 @@
 """Arrow, parquet, saved datasets and frames give the records of the same table as text."""
 
 import datetime
+import importlib.util
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -15,9 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tael.data.clean import clean
 from tael.data.frame import read_frame
 from tael.data.read import read
 from tael.errors import DataError, UsageError
+from tael.recipe.schema import Clean, Columns
 
 WHEN = datetime.datetime(2026, 1, 2, 3, 4, 5)
 
@@ -171,6 +174,43 @@ def test_mixed_missing_and_odd_values_of_a_frame_are_read_or_named() -> None:
         list(read_frame(odd))
     assert len(list(read_frame(odd, on_error="skip", counts=counts))) == 1
     assert counts["rows skipped: values that are no text or number"] == 1
+
+
+def test_whole_number_labels_with_gaps_are_the_same_in_every_table(tmp_path: Path) -> None:
+    csv = tmp_path / "a.csv"
+    csv.write_text("text,label\na,1\nb,\nc,0\nd,-12\n", "utf-8")
+    frame = pd.read_csv(csv)
+    assert frame["label"].dtype == np.float64  # what pandas makes of the gap
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    tables = [
+        (read([csv]), 0),
+        (read_frame(frame, name="a.csv"), 3),
+        (read_frame(frame.to_dict("records"), name="a.csv"), 3),
+        (read([tmp_path / "a.parquet"]), 3),
+        (read([tmp_path / "a.jsonl"]), 3),
+        (read_frame(frame.astype({"label": "Int64"}), name="a.csv"), 0),
+        (read_frame(pa.Table.from_pandas(frame), name="a.csv"), 3),
+    ]
+    if importlib.util.find_spec("polars"):
+        import polars
+
+        tables.append((read_frame(polars.read_csv(csv), name="a.csv"), 0))
+    for records, mended in tables:
+        counts: Counter[str] = Counter()
+        cleaned = list(clean(records, Columns(), Clean(), counts))
+        assert [(one["text"], one["label"]) for one in cleaned] == [
+            ("a", "1"), ("b", ""), ("c", "0"), ("d", "-12"),
+        ]  # fmt: skip
+        assert counts["labels such as 1.0 taken as 1"] == mended
+
+
+@given(st.floats())
+def test_a_label_that_is_a_number_keeps_its_value(value: float) -> None:
+    record = next(clean([{"text": "a", "label": value}], Columns(), Clean(), Counter()))
+    label = record["label"]
+    assert float(label) == value or value != value
+    assert label == str(value) or (value.is_integer() and label == str(int(value)))
 
 
 def test_what_is_no_frame_is_refused() -> None:
