@@ -4,14 +4,15 @@ Letters: B rows · T positions · N targets.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Optional
 
 from torch import Tensor
 
 __all__ = ["Batch", "Layout"]
 
 # full: one document fills each row, so nothing needs a mask; padded: one document a row, then
-# padding; packed: several documents may share a row. What is right for packed is right for all.
+# padding; packed: several documents may share a row, or padding stands elsewhere. What is right for
+# packed is right for all.
 Layout = Literal["full", "padded", "packed"]
 
 
@@ -22,8 +23,11 @@ class Batch:
     `documents_BT` is 0 at padding, else the number of the document in its row, from 1.
     `positions_BT` restarts at every document; None means 0, 1, 2, … in every row.
     `where_N` holds flat indices (into B·T): of the positions that are predicted (masked LM), or of
-    the first token of each document where a row holds several (classification); else None.
+    the token that stands for each document where a row holds several (classification); else None.
     `layout` is said by whoever cuts the batch, so that no forward pass has to look at the data.
+    `source`: what an encoder-decoder reads; this batch is then what it writes. A document of the
+    one belongs to the document of the same row and number of the other.
+    `prefix_BT`: true where a decoder may look ahead: every query of a document sees its prefix.
     """
 
     ids_BT: Tensor  # int64
@@ -35,3 +39,5 @@ class Batch:
     size: int = 0  # documents
     tokens: int = 0  # real tokens: padding not counted
     layout: Layout = "packed"
+    source: Optional["Batch"] = None
+    prefix_BT: Tensor | None = None  # bool

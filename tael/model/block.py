@@ -1,15 +1,17 @@
-"""One block of the encoder: attention and feed-forward, each with its residual sum and norm.
+"""One layer: attention and feed-forward, each with its residual sum and its norm.
 
 Letters: B rows · T positions · D hidden.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from tael.model.attention import Attention
+from tael.model.attention import Attention, Memory, Store, View
 from tael.model.config import ModelConfig
 from tael.model.ffn import FeedForward
-from tael.model.norm import layer_norm
+from tael.model.norm import norm
 
 __all__ = ["Block", "DropPath"]
 
@@ -35,18 +37,44 @@ class DropPath(nn.Module):
 
 
 class Block(nn.Module):
-    """Post-norm as in BERT: the norm stands after each residual sum."""
+    """A layer of a stack; `cross`: one that also reads a source.
 
-    def __init__(self, config: ModelConfig) -> None:
+    post: norm(x + f(x)), as in the paper and BERT; pre: x + f(norm(x)), as most since; sandwich:
+    x + norm(f(norm(x))).
+    """
+
+    def __init__(self, config: ModelConfig, *, cross: bool = False, first: bool = False) -> None:
         super().__init__()
+        self.place = config.norm_place
         self.attention = Attention(config)
-        self.attention_norm = layer_norm(config)
+        self.attention_norm = norm(config) if config.first_norm or not first else nn.Identity()
+        self.cross = Attention(config, cross=True) if cross else None
+        self.cross_norm = norm(config) if cross else None
         self.ffn = FeedForward(config)
-        self.ffn_norm = layer_norm(config)
+        self.ffn_norm = norm(config)
+        if self.place == "sandwich":
+            self.attention_after, self.ffn_after = norm(config), norm(config)
         self.drop = nn.Sequential(nn.Dropout(config.dropout), DropPath(config.droppath))
 
-    def forward(self, x_BTD: Tensor, mask_BHTS: Tensor | None) -> Tensor:
+    def forward(
+        self, x_BTD: Tensor, view: View, memory: Memory | None = None, store: Store | None = None
+    ) -> Tensor:
         """Return (B, T, D)."""
-        x_BTD = self.attention_norm(x_BTD + self.drop(self.attention(x_BTD, mask_BHTS)))
-        x_BTD = self.ffn_norm(x_BTD + self.drop(self.ffn(x_BTD)))
+        if self.place == "sandwich":
+            gathered_BTD = self.attention(self.attention_norm(x_BTD), view, store)
+            x_BTD = x_BTD + self.drop(self.attention_after(gathered_BTD))
+            x_BTD = x_BTD + self.drop(self.ffn_after(self.ffn(self.ffn_norm(x_BTD))))
+            return x_BTD
+        x_BTD = self._join(x_BTD, self.attention_norm, lambda x: self.attention(x, view, store))
+        if self.cross is not None and self.cross_norm is not None:
+            read = self.cross.read
+            assert memory is not None, "a layer that reads a source is given one"
+            x_BTD = self._join(x_BTD, self.cross_norm, lambda x: read(x, memory, store))
+        return self._join(x_BTD, self.ffn_norm, self.ffn)
+
+    def _join(self, x_BTD: Tensor, norm: nn.Module, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        if self.place == "pre":
+            x_BTD = x_BTD + self.drop(branch(norm(x_BTD)))
+        else:
+            x_BTD = norm(x_BTD + self.drop(branch(x_BTD)))
         return x_BTD

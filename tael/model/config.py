@@ -1,54 +1,206 @@
-"""The sizes of a Transformer, checked: the only thing that a network is built from."""
+"""The parts and sizes of a Transformer, checked: the only thing that a network is built from."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from tael.errors import CheckpointError
 
-__all__ = ["ACTIVATIONS", "ModelConfig"]
+__all__ = ["ACTIVATIONS", "ModelConfig", "Rescale"]
 
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu")
-_SIZES = ("vocab", "hidden", "layers", "heads", "ffn", "max_positions", "types")
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu", "sigmoid", "tanh")
+_CHOICES: dict[str, tuple[str | None, ...]] = {
+    "stacks": ("encoder", "decoder", "both"),
+    "position": ("learned", "sinusoidal", "rotary", "relative", "alibi", "none"),
+    "norm": ("layer", "rms"),
+    "norm_place": ("post", "pre", "sandwich"),
+    "activation": ACTIVATIONS,
+    "pool": ("first", "last", "mean"),
+    "pool_activation": (*ACTIVATIONS, "none"),
+    "vocab_activation": (*ACTIVATIONS, None),
+}
+_SIZES = ("vocab", "hidden", "layers", "heads", "ffn", "max_positions", "sharing")
+_SIZES_OR_NONE = ("kv_heads", "head_size", "embedding_size", "decoder_layers", "window")
 _SHARES = ("dropout", "attention_dropout", "droppath")
 
 
 @dataclass(frozen=True)
+class Rescale:
+    """How rotary positions are stretched beyond the length that was trained.
+
+    linear: positions divided by `factor`; dynamic: the base grows with the length (NTK); llama3:
+    slow frequencies are divided, fast ones kept, between `low` and `high` turns in `original`.
+    """
+
+    kind: Literal["linear", "dynamic", "llama3"]
+    factor: float
+    low: float = 1.0
+    high: float = 4.0
+    original: int = 8192
+
+
+@dataclass(frozen=True)
 class ModelConfig:
-    """Sizes and parts of one Transformer; CheckpointError with all problems where they misfit."""
+    """Sizes and parts of one Transformer; CheckpointError with all problems where they misfit.
+
+    The defaults are BERT's. None means: as the obvious other field has it.
+    """
 
     vocab: int  # rows of the token embedding
     hidden: int
     layers: int
     heads: int
     ffn: int
+    stacks: Literal["encoder", "decoder", "both"] = "encoder"
+    decoder_layers: int | None = None  # of an encoder-decoder; None: as many as the encoder
+    sharing: int = 1  # so many layers in a row use one block's weights (ALBERT)
+
+    kv_heads: int | None = None  # query heads share keys in groups; 1: multi-query
+    head_size: int | None = None
+    qk_norm: bool = False
+    qkv_bias: bool = True
+    out_bias: bool = True
+    attention_scale: float | None = None  # of scores; None: 1 / sqrt(head_size)
+    attention_cap: float | None = None  # scores become cap · tanh(score / cap)
+    window: int | None = None  # keys that a local layer's query sees, itself included
+    local: tuple[bool, ...] | None = None  # which layers are local; None: all, if `window` is set
+
+    position: Literal["learned", "sinusoidal", "rotary", "relative", "alibi", "none"] = "learned"
     max_positions: int = 512
-    types: int = 2  # segments: 0 for the first text, 1 for the second
-    activation: str = "gelu"
+    position_offset: int = 0  # rows of the position table before the first token's (RoBERTa: 2)
+    rotary_base: float = 10_000.0
+    rotary_base_local: float | None = None  # of local layers
+    rotary_share: float = 1.0  # of each head's numbers that turn
+    rescale: Rescale | None = None
+    relative_buckets: int = 32
+    relative_distance: int = 128
+
+    norm: Literal["layer", "rms"] = "layer"
+    norm_place: Literal["post", "pre", "sandwich"] = "post"
     norm_eps: float = 1e-12
+    norm_bias: bool = True
+    norm_offset: float = 0.0  # the scale is offset + weight (Gemma: 1)
+    first_norm: bool = True  # whether the first layer's attention has a norm (ModernBERT: no)
+    embedding_norm: bool = True
+    final_norm: bool = False
+
+    activation: str = "gelu"
+    gated: bool = False
+    ffn_bias: bool = True
+
+    types: int = 2  # segments: 0 for the first text, 1 for the second; 0: the model has none
+    embedding_size: int | None = None  # projected to hidden where it differs
+    embedding_scale: float = 1.0
+    pad: int = 0
+
+    tied: bool = True  # the scores of tokens come from the token embedding itself
+    logit_scale: float = 1.0  # hidden states times this before the vocabulary
+    logit_cap: float | None = None
+    vocab_transform: bool = True  # dense, activation, norm before the vocabulary (BERT)
+    vocab_activation: str | None = None  # of that dense layer; None: as everywhere
+    vocab_bias: bool = True
+    pool: Literal["first", "last", "mean"] = "first"  # which states a classifier reads
+    pool_activation: str = "tanh"  # of a dense layer before the classifier; none: no such layer
+    pool_bias: bool = True
+    pool_norm: bool = False
+    class_bias: bool = True
+
     dropout: float = 0.1  # on hidden states
     attention_dropout: float = 0.1  # on attention weights
     droppath: float = 0.0  # chance that a residual branch is skipped for a row
-    pad: int = 0
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
         if problems:
             raise CheckpointError("model config: " + "; ".join(problems))
 
+    @property
+    def groups(self) -> int:
+        """Heads of keys and values."""
+        return self.heads if self.kv_heads is None else self.kv_heads
+
+    @property
+    def width(self) -> int:
+        """Numbers in one head."""
+        return self.hidden // self.heads if self.head_size is None else self.head_size
+
+    @property
+    def token_width(self) -> int:
+        """Numbers in one row of the token embedding."""
+        return self.hidden if self.embedding_size is None else self.embedding_size
+
+    def depth(self, stack: Literal["encoder", "decoder"]) -> int:
+        """Return the number of layers of a stack."""
+        own = stack == "decoder" and self.stacks == "both" and self.decoder_layers is not None
+        return self.decoder_layers if own and self.decoder_layers else self.layers
+
+    def is_local(self, layer: int) -> bool:
+        """Whether a layer sees its window only."""
+        return self.window is not None and (self.local is None or self.local[layer])
+
+    def parameters(self) -> int:
+        """Return the number of parameters without a head: a sum, so nothing is allocated."""
+        norm = self.hidden * (2 if self.norm == "layer" and self.norm_bias else 1)
+        rows = self.vocab * self.token_width
+        if self.token_width != self.hidden:
+            rows += (self.token_width + 1) * self.hidden
+        around = rows + self.types * self.token_width
+        stacks: tuple[Literal["encoder", "decoder"], ...] = (
+            ("encoder", "decoder") if self.stacks == "both" else ("encoder",)
+        )
+        for stack in stacks:
+            if self.position == "learned":
+                around += (self.max_positions + self.position_offset) * self.token_width
+            if self.position == "relative":
+                around += self.relative_buckets * self.heads
+            if self.embedding_norm:
+                around += norm // self.hidden * self.token_width
+            around += norm * self.final_norm
+            cross = self.stacks == "both" and stack == "decoder"
+            around += -(-self.depth(stack) // self.sharing) * self._block(norm, cross)
+        return around - (0 if self.first_norm else norm) * len(stacks)
+
+    def _block(self, norm: int, cross: bool) -> int:
+        inner, outer = self.groups * self.width, self.heads * self.width
+        attention = (
+            self.hidden * (outer + 2 * inner) + (outer + 2 * inner) * self.qkv_bias
+            + outer * self.hidden + self.hidden * self.out_bias
+            + norm * (2 if self.norm_place == "sandwich" else 1)
+            + 2 * self.width * (norm // self.hidden) * self.qk_norm
+        )  # fmt: skip
+        up = self.ffn * (2 if self.gated else 1)
+        ffn = self.hidden * (up + self.ffn) + (up + self.hidden) * self.ffn_bias
+        ffn += norm * (2 if self.norm_place == "sandwich" else 1)
+        return attention * (2 if cross else 1) + ffn
+
     def _problems(self) -> list[str]:
         problems = [
-            f"{name} must be a whole number from 1, found {getattr(self, name)!r}"
-            for name in _SIZES
-            if not _whole(getattr(self, name)) or getattr(self, name) < 1
+            f"{name} must be a whole number from 1, found {value!r}"
+            for name in (*_SIZES, *_SIZES_OR_NONE)
+            if not (name in _SIZES_OR_NONE and getattr(self, name) is None)
+            and (not _whole(value := getattr(self, name)) or value < 1)
         ]
-        if problems:  # the rules below compute with the sizes
-            return problems
-        if self.hidden % self.heads:
+        if not _whole(self.types) or self.types < 0:
+            problems.append(f"types must be a whole number from 0, found {self.types!r}")
+        if not problems:  # the rules below compute with the sizes
+            problems += self._misfits()
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                known = ", ".join(filter(None, choices))
+                problems.append(f"{name} must be one of {known}, found {getattr(self, name)!r}")
+        return problems
+
+    def _misfits(self) -> list[str]:
+        problems = []
+        if self.head_size is None and self.hidden % self.heads:
             problems.append(f"hidden ({self.hidden}) must be divisible by heads ({self.heads})")
+        if self.heads % self.groups:
+            problems.append(f"heads ({self.heads}) must be divisible by kv_heads ({self.groups})")
+        if self.position == "rotary" and int(self.width * self.rotary_share) % 2:
+            problems.append(f"rotary positions turn pairs: head size {self.width} is odd")
+        if self.local is not None and len(self.local) != self.layers:
+            problems.append(f"local names {len(self.local)} layers, there are {self.layers}")
         if not _whole(self.pad) or not 0 <= self.pad < self.vocab:
             problems.append(f"pad must be an id below vocab ({self.vocab}), found {self.pad!r}")
-        if self.activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            problems.append(f"activation must be one of {known}, found {self.activation!r}")
         for name in _SHARES:
             share = getattr(self, name)
             if not _number(share) or not 0 <= share < 1:
@@ -56,16 +208,6 @@ class ModelConfig:
         if not _number(self.norm_eps) or not 0 < self.norm_eps < 1:
             problems.append(f"norm_eps must be between 0 and 1, found {self.norm_eps!r}")
         return problems
-
-    def parameters(self) -> int:
-        """Return the number of parameters without a head: a sum, so nothing is allocated."""
-        block = (
-            4 * self.hidden * (self.hidden + 1)  # query, key, value, out
-            + 2 * self.hidden * self.ffn + self.ffn + self.hidden
-            + 4 * self.hidden  # two norms
-        )  # fmt: skip
-        rows = self.vocab + self.max_positions + self.types + 2  # 2: the norm
-        return rows * self.hidden + self.layers * block
 
 
 def _whole(value: object) -> bool:

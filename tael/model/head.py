@@ -1,7 +1,7 @@
-"""What turns vectors into scores: for masked tokens, for classes, or for nothing but a summary.
+"""What turns vectors into scores: for tokens of the vocabulary, for classes, or for a summary.
 
-Each head is called with the hidden states, the positions wanted (None: see each one) and the
-token embedding, so that a network needs not know which head it carries.
+Each head is called with the hidden states, the batch they come from and the token embedding, so
+that a network needs not know which head it carries.
 
 Letters: B rows · T positions · N chosen positions · D hidden · V vocabulary · C classes.
 """
@@ -9,30 +9,37 @@ Letters: B rows · T positions · N chosen positions · D hidden · V vocabulary
 from typing import ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tael.model.batch import Batch
 from tael.model.config import ModelConfig
 from tael.model.ffn import activation
-from tael.model.norm import layer_norm
+from tael.model.norm import norm
 
-__all__ = ["ClassifyHead", "Head", "HeadKind", "MaskedHead", "PoolHead"]
+__all__ = ["ClassifyHead", "Head", "HeadKind", "PoolHead", "TokenHead", "VocabHead"]
 
-HeadKind = Literal["classify", "mlm", "pool", "none"]
+HeadKind = Literal["classify", "mlm", "clm", "seq2seq", "tag", "qa", "pool", "none"]
 
 
 class PoolHead(nn.Module):
-    """A summary of each document: dense and tanh on its first token."""
+    """A summary of each document: dense and tanh on its first token (or as the config says)."""
 
     kind: ClassVar[HeadKind] = "pool"
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden, config.hidden)
+        self.pool = config.pool
+        self.dense = nn.Linear(config.hidden, config.hidden, bias=config.pool_bias)
+        self.activation = activation(config.pool_activation)
+        self.norm = norm(config) if config.pool_norm else nn.Identity()
 
-    def forward(self, hidden_BTD: Tensor, where_N: Tensor | None, embedding_VD: Tensor) -> Tensor:
-        """Return (N, D), by default of the first token of each row."""
-        first_ND = hidden_BTD[:, 0] if where_N is None else hidden_BTD.flatten(0, 1)[where_N]
-        return torch.tanh(self.dense(first_ND))
+    def forward(self, hidden_BTD: Tensor, batch: Batch, embedding_VD: Tensor) -> Tensor:
+        """Return (N, D), by default one a row."""
+        x_ND = pooled(hidden_BTD, batch, self.pool)
+        x_ND = self.activation(self.dense(x_ND))
+        normed_ND: Tensor = self.norm(x_ND)
+        return normed_ND
 
 
 class ClassifyHead(nn.Module):
@@ -48,37 +55,88 @@ class ClassifyHead(nn.Module):
         self, config: ModelConfig, classes: int, *, scale: float = 1.0, center: float = 0.0
     ) -> None:
         super().__init__()
-        self.pooler = PoolHead(config)
+        self.pool = config.pool
+        self.pooler = PoolHead(config) if config.pool_activation != "none" else None
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(config.hidden, classes)
+        self.classifier = nn.Linear(config.hidden, classes, bias=config.class_bias)
         self.scale, self.center = scale, center
 
-    def forward(self, hidden_BTD: Tensor, where_N: Tensor | None, embedding_VD: Tensor) -> Tensor:
-        """Return logits (N, C), by default from the first token of each row."""
-        pooled_ND = self.dropout(self.pooler(hidden_BTD, where_N, embedding_VD))
-        logits_NC: Tensor = self.classifier(pooled_ND)
+    def forward(self, hidden_BTD: Tensor, batch: Batch, embedding_VD: Tensor) -> Tensor:
+        """Return logits (N, C), by default one a row."""
+        if self.pooler is None:
+            x_ND = pooled(hidden_BTD, batch, self.pool)
+        else:
+            x_ND = self.pooler(hidden_BTD, batch, embedding_VD)
+        logits_NC: Tensor = self.classifier(self.dropout(x_ND))
         if self.scale != 1.0 or self.center != 0.0:
             logits_NC = logits_NC * self.scale + self.center
         return logits_NC
 
 
-class MaskedHead(nn.Module):
-    """A score for each token of the vocabulary; its last matrix is the token embedding itself."""
+class TokenHead(nn.Module):
+    """A score for each class at every position: tags, or (of two classes) where an answer lies."""
 
-    kind: ClassVar[HeadKind] = "mlm"
-
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, classes: int, kind: Literal["tag", "qa"]) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden, config.hidden)
-        self.activation = activation(config.activation)
-        self.norm = layer_norm(config)
-        self.bias = nn.Parameter(torch.zeros(config.vocab))
+        self.kind: HeadKind = kind
+        self.dropout = nn.Dropout(config.dropout if kind == "tag" else 0.0)
+        self.classifier = nn.Linear(config.hidden, classes)
 
-    def forward(self, hidden_BTD: Tensor, where_N: Tensor | None, embedding_VD: Tensor) -> Tensor:
+    def forward(self, hidden_BTD: Tensor, batch: Batch, embedding_VD: Tensor) -> Tensor:
+        """Return logits (B, T, C), or (N, C) at the chosen positions only."""
+        logits_NC: Tensor = self.classifier(self.dropout(chosen(hidden_BTD, batch)))
+        return logits_NC
+
+
+class VocabHead(nn.Module):
+    """A score for each token of the vocabulary; its last matrix may be the token embedding."""
+
+    kind: HeadKind = "mlm"
+
+    def __init__(self, config: ModelConfig, kind: Literal["mlm", "clm", "seq2seq"] = "mlm") -> None:
+        super().__init__()
+        self.kind = kind
+        self.scale, self.cap = config.logit_scale, config.logit_cap
+        size = config.token_width if config.vocab_transform else config.hidden
+        if config.vocab_transform:
+            self.dense = nn.Linear(config.hidden, size, bias=config.pool_bias)
+            self.activation = activation(config.vocab_activation or config.activation)
+            self.norm = norm(config, size)
+        self.transform = config.vocab_transform
+        self.weight = None if config.tied else nn.Parameter(torch.empty(config.vocab, size))
+        self.bias = nn.Parameter(torch.zeros(config.vocab)) if config.vocab_bias else None
+
+    def forward(self, hidden_BTD: Tensor, batch: Batch, embedding_VD: Tensor) -> Tensor:
         """Return logits (N, V) at the chosen positions only, or (B, T, V) at all of them."""
-        x_ND = hidden_BTD if where_N is None else hidden_BTD.flatten(0, 1)[where_N]
-        x_ND = self.norm(self.activation(self.dense(x_ND)))
-        return nn.functional.linear(x_ND, embedding_VD, self.bias)
+        x_ND = chosen(hidden_BTD, batch)
+        if self.transform:
+            x_ND = self.norm(self.activation(self.dense(x_ND)))
+        if self.scale != 1.0:
+            x_ND = x_ND * self.scale
+        logits_NV = F.linear(x_ND, embedding_VD if self.weight is None else self.weight, self.bias)
+        if self.cap is not None:
+            logits_NV = self.cap * torch.tanh(logits_NV / self.cap)
+        return logits_NV
 
 
-Head = ClassifyHead | MaskedHead | PoolHead
+def chosen(hidden_BTD: Tensor, batch: Batch) -> Tensor:
+    """Return the states at `batch.where_N`, (N, D), or all of them."""
+    return hidden_BTD if batch.where_N is None else hidden_BTD.flatten(0, 1)[batch.where_N]
+
+
+def pooled(hidden_BTD: Tensor, batch: Batch, pool: Literal["first", "last", "mean"]) -> Tensor:
+    """Return one state a document, (N, D): where the batch says, else one a row as `pool` says."""
+    if batch.where_N is not None:
+        return chosen(hidden_BTD, batch)
+    if pool == "first":
+        return hidden_BTD[:, 0]
+    real_BT = batch.documents_BT != 0
+    if pool == "last":
+        at_BT = torch.arange(real_BT.shape[1], device=real_BT.device).expand_as(real_BT)
+        last_B = at_BT.masked_fill(~real_BT, 0).max(dim=1).values
+        return hidden_BTD[torch.arange(len(last_B), device=last_B.device), last_B]
+    share_BT1 = (real_BT / real_BT.sum(dim=1, keepdim=True)).unsqueeze(-1)
+    return (hidden_BTD * share_BT1.to(hidden_BTD.dtype)).sum(dim=1)
+
+
+Head = ClassifyHead | TokenHead | VocabHead | PoolHead

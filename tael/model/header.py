@@ -7,7 +7,7 @@ the length of the header, the header (JSON), the tensors.
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ _BYTES = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a file says about one tensor; `start` and `stop` are bytes after the header."""
+    """What a file says about one tensor; `start` and `stop` are bytes from the file's first."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -100,7 +100,11 @@ def read_header(path: Path) -> dict[str, Entry]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: the safetensors header cannot be read: {error}") from error
     _check(path, entries, size - 8 - length)
-    return entries
+    body = 8 + length
+    return {
+        name: replace(entry, start=entry.start + body, stop=entry.stop + body)
+        for name, entry in entries.items()
+    }
 
 
 def _entry(value: dict[str, Any]) -> Entry:

@@ -3,13 +3,17 @@
 Letters: B rows · T positions · N documents or targets · D hidden · C classes · V vocabulary.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from tael.model.batch import Batch
+from tael.model.cache import Cache
 from tael.model.config import ModelConfig
 from tael.model.head import Head, HeadKind
-from tael.model.transformer import Transformer
+from tael.model.norm import RMSNorm
+from tael.model.transformer import EncoderDecoder, Transformer
 
 __all__ = ["ForExport", "Network", "build", "initialise"]
 
@@ -17,29 +21,38 @@ _SPREAD = 0.02  # standard deviation of new weights, as BERT has it
 
 
 class Network(nn.Module):
-    """`body` reads, `head` (or None) answers."""
+    """`body` reads, `head` (or None) answers.
+
+    `raw` is the `config.json` of the folder it was opened from, which says how it is saved again.
+    """
 
     def __init__(self, config: ModelConfig, head: Head | None = None) -> None:
         super().__init__()
         self.config = config
-        self.body = Transformer(config)
+        self.body = EncoderDecoder(config) if config.stacks == "both" else Transformer(config)
         self.head = head
+        self.raw: dict[str, Any] | None = None
 
     @property
     def kind(self) -> HeadKind:
         """Which head it carries."""
         return "none" if self.head is None else self.head.kind
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return the hidden states (B, T, D)."""
-        hidden_BTD: Tensor = self.body(batch)
+    def forward(
+        self, batch: Batch, cache: Cache | None = None, keep: list[Tensor] | None = None
+    ) -> Tensor:
+        """Return the hidden states (B, T, D); `keep` collects those of every layer."""
+        if isinstance(self.body, EncoderDecoder):
+            hidden_BTD: Tensor = self.body(batch, cache, keep)
+        else:
+            hidden_BTD = self.body(batch, None, cache, keep)
         return hidden_BTD
 
-    def logits(self, batch: Batch) -> Tensor:
-        """Return the head's scores: (N, C), (N, V), or (N, D) for a summary."""
+    def logits(self, batch: Batch, cache: Cache | None = None) -> Tensor:
+        """Return the head's scores: (N, C), (N, V) or (B, T, V), or (N, D) for a summary."""
         assert self.head is not None, "a network without a head has no logits"
         embedding_VD = self.body.embedding.tokens.weight
-        logits_NC: Tensor = self.head(self(batch), batch.where_N, embedding_VD)
+        logits_NC: Tensor = self.head(self(batch, cache), batch, embedding_VD)
         return logits_NC
 
 
@@ -68,12 +81,15 @@ def build(config: ModelConfig, head: Head | None = None, seed: int = 0) -> Netwo
 def initialise(module: nn.Module, seed: int) -> None:
     """Overwrite the weights in place: truncated normal (0.02, cut at two deviations), biases 0."""
     generator = torch.Generator().manual_seed(seed)
+    cut = 2 * _SPREAD
     for part in module.modules():
-        if isinstance(part, nn.Linear | nn.Embedding):
-            cut = 2 * _SPREAD
-            nn.init.trunc_normal_(part.weight, 0, _SPREAD, -cut, cut, generator=generator)
-        elif isinstance(part, nn.LayerNorm):
+        weight = getattr(part, "weight", None)
+        if isinstance(part, nn.LayerNorm):
             nn.init.ones_(part.weight)
+        elif isinstance(part, RMSNorm):
+            nn.init.constant_(part.weight, 1.0 - part.offset)
+        elif isinstance(weight, nn.Parameter):
+            nn.init.trunc_normal_(weight, 0, _SPREAD, -cut, cut, generator=generator)
         bias = getattr(part, "bias", None)
         if isinstance(bias, nn.Parameter):
             nn.init.zeros_(bias)

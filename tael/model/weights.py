@@ -4,16 +4,18 @@ Only safetensors: pickles run code when they are read. What a file holds and wha
 are compared before anything is allocated, and nothing that does not fit is passed over in silence.
 """
 
+import difflib
 import json
 import logging
 import os
-from contextlib import ExitStack
+import re
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -22,16 +24,19 @@ from tael.data.tokenizer import save_tokenizer
 from tael.errors import CheckpointError
 from tael.files import atomic_file, write_text
 from tael.model.config import ModelConfig
-from tael.model.families import bert
-from tael.model.head import ClassifyHead, Head, HeadKind, MaskedHead, PoolHead
+from tael.model.families import find
+from tael.model.families.base import Family, Raw
+from tael.model.head import ClassifyHead, Head, HeadKind, PoolHead, TokenHead, VocabHead
 from tael.model.header import WEIGHTS, Source, find_sources
 from tael.model.network import Network, initialise
+from tael.model.tensors import DTYPES, Place, places, read_tensors, written
 from tael.model.vocabulary import check_vocabulary
 from tael.recipe.package import resolve
 
 __all__ = ["Report", "open_folder", "read_config", "resolve", "save_folder", "to_file"]
 
 _log = logging.getLogger(__name__)
+_ALIASES = {"BertForPreTraining": "mlm"}  # architectures of which a part is what we know
 
 
 @dataclass(frozen=True)
@@ -50,46 +55,57 @@ class Report:
 def open_folder(
     folder: Path,
     *,
-    head: Literal["classify", "mlm", "none", "auto"] = "auto",
+    head: HeadKind | str = "auto",
     classes: int | None = None,
     dropout: float | None = None,
     droppath: float = 0.0,
     seed: int = 0,
+    dtype: torch.dtype | None = torch.float32,
 ) -> tuple[Network, Report]:
-    """Open a folder as a float32 network, in evaluation mode.
+    """Open a folder as a network, in evaluation mode; `dtype` None keeps the file's.
 
-    `auto`, and `classify` without `classes`, take the head that the file has, whole, and never make
-    one up: the way to open a model that is to answer. `mlm`, and `classify` with `classes`, are for
-    training: what the file lacks of the head, or has for another number of classes, is new, drawn
-    from `seed` and reported.
+    `auto`, and heads of classes without `classes`, take the head that the file has, whole, and
+    never make one up: the way to open a model that is to answer. `mlm`, and heads of classes with
+    `classes`, are for training: what the file lacks of the head, or has for another number of
+    classes, is new, drawn from `seed` and reported.
     `dropout` replaces both of the file's; raises CheckpointError for whatever cannot be used.
     """
     raw = read_config(folder)
-    config, warnings = _config(folder, raw)
+    family, config, warnings = _config(folder, raw)
     if dropout is not None:
         config = replace(config, dropout=dropout, attention_dropout=dropout)
     config = replace(config, droppath=droppath)
-    sources = _sources(folder, config)
-    kind = _kind(raw, sources) if head == "auto" else head
-    may_lack = head == "mlm" or (head == "classify" and classes is not None)
-    if kind == "classify" and classes is None:
-        classes = _classes(folder, sources)
+    sources = _sources(folder, family, config)
+    kind = _kind(raw, family, config, sources) if head == "auto" else _known(head)
+    may_lack = head == "mlm" or (head != "auto" and classes is not None)
+    if kind in ("classify", "tag", "qa") and classes is None:
+        classes = _classes(folder, family, config, kind, sources)
     with torch.device("meta"):  # shapes only: the file's own memory becomes the weights
         network = Network(config, _make_head(kind, config, classes or 0))
-    shapes = {name: tuple(p.shape) for name, p in network.named_parameters()}
-    wanted = _wanted(config, kind, list(shapes))
-    lacking = _compare(folder, shapes, wanted, sources, may_lack=may_lack)
-    state = _read(sources, {name: wanted[name] for name in shapes if name not in lacking})
+    where = places(family, network)
+    found = {name: _found(place, family, sources) for name, place in where.items()}
+    lacking = _compare(folder, where, found, sources, may_lack=may_lack)
+    kind_of = _dtype(sources) if dtype is None else dtype
+    wanted = {name: found[name] for name in where if name not in lacking}
+    state = read_tensors(wanted, where, kind_of)
     fresh = _fresh(kind, config, classes or 0, seed)
-    network.load_state_dict(state | {name: fresh[name] for name in lacking}, assign=True)
-    used = {their for name in state for their in wanted[name]}
+    more = {name: fresh[name].to(kind_of) for name in lacking}
+    # Not strict: a matrix that two modules share stands once among the parameters just checked.
+    network.load_state_dict(state | more, strict=False, assign=True)
+    network.raw = raw
+    used = {source.name for parts in wanted.values() for source in parts}
     report = Report(
         folder,
         kind,
-        missing=tuple(their for name in lacking for their in wanted[name] if their not in sources),
-        unexpected=tuple(sorted(sources[t].name for t in sources.keys() - used)),
+        missing=tuple(
+            their
+            for name in lacking
+            for their in where[name].names
+            if _source(their, where[name], family, sources) is None
+        ),
+        unexpected=tuple(sorted(s.name for s in sources.values() if s.name not in used)),
         new=tuple(lacking),
-        nonfinite=tuple(name for name, t in state.items() if not torch.isfinite(t).all()),
+        nonfinite=tuple(name for name, tensor in state.items() if not _finite(tensor)),
         warnings=tuple(warnings),
     )
     return network.eval(), _say(report)
@@ -112,14 +128,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     return raw
 
 
-def _config(folder: Path, raw: dict[str, Any]) -> tuple[ModelConfig, list[str]]:
+def _config(folder: Path, raw: Raw) -> tuple[Family, ModelConfig, list[str]]:
     path, warnings = folder / "config.json", []
-    if raw.get("model_type") != "bert":
-        raise CheckpointError(f"{path}: model_type {raw.get('model_type')!r} is not one of: bert")
     try:
-        config = bert.config_from(raw)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        family = find(raw.get("model_type"))
+        config = family.read(raw)
+    except (CheckpointError, KeyError, TypeError, ValueError) as error:
+        why = error if isinstance(error, CheckpointError) else f"cannot be understood: {error!r}"
+        raise CheckpointError(f"{path}: {why}") from error
     needed = 4 * config.parameters()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
@@ -130,102 +146,144 @@ def _config(folder: Path, raw: dict[str, Any]) -> tuple[ModelConfig, list[str]]:
     if "auto_map" in raw:
         warnings.append(f"{path}: auto_map asks to run the checkpoint's own code; it is ignored")
     warnings += check_vocabulary(folder, config.vocab)
-    return config, warnings
+    return family, config, warnings
 
 
-def _sources(folder: Path, config: ModelConfig) -> dict[str, Source]:
-    """Return where each tensor that is a weight lies, by its plain name."""
-    found = {bert.plain(name): source for name, source in find_sources(folder).items()}
-    sources = {name: source for name, source in found.items() if name not in bert.DERIVED}
-    if config.layers > len(sources):  # said before so many layers are built
+def _sources(folder: Path, family: Family, config: ModelConfig) -> dict[str, Source]:
+    """Return where each tensor that is a weight lies, by its name in today's files."""
+    found = {_today(name, family): source for name, source in find_sources(folder).items()}
+    derived = re.compile("|".join(f"(?:{pattern})" for pattern in family.derived) or "(?!)")
+    sources = {
+        name: source
+        for name, source in found.items()
+        if not derived.fullmatch(name.removeprefix(family.prefix))
+    }
+    if config.layers > len(sources) * config.sharing:  # said before so many layers are built
         raise CheckpointError(
             f"{folder}: does not fit its config: {config.layers:,} layers, {len(sources):,} tensors"
         )
     return sources
 
 
-def _kind(raw: dict[str, Any], sources: dict[str, Source]) -> HeadKind:
-    named = raw.get("architectures") or [""]
-    for kind in ("classify", "mlm"):
-        if bert.ARCHITECTURES[kind] == named[0] or (named[0], kind) == (
-            "BertForPreTraining",
-            "mlm",
-        ):
+def _today(name: str, family: Family) -> str:
+    for old, new in family.aliases.items():
+        name = name.replace(old, new)
+    return name
+
+
+def _known(head: str) -> HeadKind:
+    kinds: dict[str, HeadKind] = {
+        "classify": "classify", "mlm": "mlm", "clm": "clm", "seq2seq": "seq2seq",
+        "tag": "tag", "qa": "qa", "pool": "pool", "none": "none",
+    }  # fmt: skip
+    return kinds[head]
+
+
+def _kind(raw: Raw, family: Family, config: ModelConfig, sources: dict[str, Source]) -> HeadKind:
+    named = (raw.get("architectures") or [""])[0]
+    if named in _ALIASES:
+        return _known(_ALIASES[named])
+    for kind, name in family.architectures.items():
+        if name == named and kind not in ("pool", "none"):
             return kind
-    return "pool" if "pooler.dense.weight" in sources else "none"
+    if "pool" not in family.architectures:
+        return "none"
+    theirs = family.layout(config, "pool")["head.dense"]
+    their = theirs if isinstance(theirs, str) else theirs[0]
+    names = (their.lstrip("/") + ".weight", family.prefix + their + ".weight")
+    return "pool" if any(name in sources for name in names) else "none"
 
 
-def _classes(folder: Path, sources: dict[str, Source]) -> int:
-    source = sources.get("classifier.weight")
-    if source is None or len(source.entry.shape) != 2:
-        raise CheckpointError(
-            f"{folder}: has no classifier, so it cannot answer; train it on labelled records first "
-            f"(model.from={folder})"
-        )
-    return source.entry.shape[0]
+def _classes(
+    folder: Path, family: Family, config: ModelConfig, kind: HeadKind, sources: dict[str, Source]
+) -> int:
+    if kind in family.architectures:
+        their = family.layout(config, kind)["head.classifier"]
+        assert isinstance(their, str), "a classifier is one matrix"
+        source = sources.get(their.lstrip("/") + ".weight")
+        if source is not None and len(source.entry.shape) == 2:
+            return source.entry.shape[0]
+    raise CheckpointError(
+        f"{folder}: has no classifier, so it cannot answer; train it on labelled records first "
+        f"(model.from={folder})"
+    )
 
 
 def _make_head(kind: HeadKind, config: ModelConfig, classes: int) -> Head | None:
     if kind == "classify":
         return ClassifyHead(config, classes)
-    if kind == "mlm":
-        return MaskedHead(config)
+    if kind in ("tag", "qa"):
+        return TokenHead(config, classes, kind)
+    if kind in ("mlm", "clm", "seq2seq"):
+        return VocabHead(config, kind)
     return PoolHead(config) if kind == "pool" else None
 
 
-def _wanted(config: ModelConfig, kind: HeadKind, names: list[str]) -> dict[str, list[str]]:
-    """Return the file's names (plain) whose tensors, stacked, are each of our parameters."""
-    modules = bert.layout(config.layers, kind)
-    wanted = {}
-    for name in names:
-        module, _, leaf = name.rpartition(".")
-        wanted[name] = [f"{their}.{leaf}" for their in modules[module]]
-    return wanted
+def _source(
+    their: str, place: Place, family: Family, sources: Mapping[str, Source]
+) -> Source | None:
+    if place.outside:
+        return sources.get(their)
+    return sources.get(family.prefix + their) or sources.get(their)
+
+
+def _found(place: Place, family: Family, sources: Mapping[str, Source]) -> list[Source]:
+    found = [_source(their, place, family, sources) for their in place.names]
+    return [source for source in found if source is not None]
 
 
 def _compare(
     folder: Path,
-    shapes: dict[str, tuple[int, ...]],
-    wanted: dict[str, list[str]],
-    sources: dict[str, Source],
+    where: Mapping[str, Place],
+    found: Mapping[str, list[Source]],
+    sources: Mapping[str, Source],
     *,
     may_lack: bool,
 ) -> list[str]:
     """Return the head's parameters that must be new; refuse what is absent or has another shape."""
+    spare = set(sources) - {source.name for parts in found.values() for source in parts}
     lacking, problems = [], []
-    for name, shape in shapes.items():
-        part = (shape[0] // len(wanted[name]), *shape[1:])
-        for their in wanted[name]:
-            found = sources[their].entry.shape if their in sources else None
-            if found == part:
-                continue
-            new = may_lack and name.startswith("head.")
-            if new and (found is None or name.startswith("head.classifier.")):
+    for name, place in where.items():
+        new = may_lack and name.startswith("head.")
+        if len(found[name]) < len(place.names):
+            if new:
                 lacking.append(name)
-            elif found is None:
-                problems.append(f"{their} is missing")
-            else:
-                problems.append(f"{their} is {list(found)}, expected {list(part)}")
+                continue
+            known = {source.name for source in found[name]}
+            for their in place.names:
+                if not any(source.endswith(their) for source in known):
+                    near = difflib.get_close_matches(their, spare, n=1)
+                    hint = f" (the file has {near[0]}, which is not used)" if near else ""
+                    problems.append(f"{their} is missing{hint}")
+            continue
+        for part, source in enumerate(found[name]):
+            shape, expected = source.entry.shape, place.shape_of(part)
+            if source.entry.dtype not in DTYPES:
+                known_types = ", ".join(DTYPES)
+                kind = source.entry.dtype
+                problems.append(f"{source.name} holds {kind}, weights are one of {known_types}")
+            elif shape != expected and new and name.startswith("head.classifier."):
+                lacking.append(name)
+            elif shape != expected:
+                problems.append(f"{source.name} is {list(shape)}, expected {list(expected)}")
     if problems:
         more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise CheckpointError(f"{folder}: does not fit its config: {'; '.join(problems[:8])}{more}")
     return lacking
 
 
-def _read(sources: dict[str, Source], wanted: dict[str, list[str]]) -> dict[str, Tensor]:
-    """Return the stacked tensors in float32; those that stand alone stay mapped to their file."""
-    state = {}
-    with ExitStack() as stack:
-        paths = {source.path for source in sources.values()}
-        try:
-            files = {p: stack.enter_context(safe_open(p, framework="pt")) for p in paths}
-        except SafetensorError as error:
-            raise CheckpointError(f"{min(paths)}: cannot be read: {error}") from error
-        for name, theirs in wanted.items():
-            found = [sources[their] for their in theirs]
-            parts = [files[source.path].get_tensor(source.name).float() for source in found]
-            state[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
-    return state
+def _dtype(sources: Mapping[str, Source]) -> torch.dtype:
+    """Return the type that most bytes of the file have."""
+    size: Counter[str] = Counter()
+    for source in sources.values():
+        size[source.entry.dtype] += source.entry.stop - source.entry.start
+    return DTYPES[size.most_common(1)[0][0]]
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether no number is NaN or infinite; a sum shows it at a fraction of the cost."""
+    total = tensor.sum(dtype=torch.float32)
+    return bool(torch.isfinite(total)) or bool(torch.isfinite(tensor).all())
 
 
 def _fresh(kind: HeadKind, config: ModelConfig, classes: int, seed: int) -> dict[str, Tensor]:
@@ -252,16 +310,15 @@ def _say(report: Report) -> Report:
     return replace(report, warnings=tuple(line for _, line in lines))
 
 
-def to_file(network: Network, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return parameters (or their gradients) by name under the file's names, unstacked."""
-    wanted = _wanted(network.config, network.kind, list(tensors))
-    prefix = "bert." if network.kind in ("classify", "mlm") else ""
-    out = {}
-    for name, tensor in tensors.items():
-        for their, part in zip(wanted[name], tensor.chunk(len(wanted[name])), strict=True):
-            head = their.startswith(("cls.", "classifier."))
-            out[their if head else prefix + their] = part
-    return out
+def _family(network: Network) -> Family:
+    return find("bert" if network.raw is None else network.raw.get("model_type"))
+
+
+def to_file(network: Network, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return parameters (or their gradients) by name under the file's names, taken apart."""
+    family = _family(network)
+    bare = network.kind in ("pool", "none")
+    return written(family, network, tensors, "" if bare else family.prefix)
 
 
 def save_folder(
@@ -277,10 +334,7 @@ def save_folder(
     `problem_type` is transformers' own word: single_label_classification,
     multi_label_classification or regression. Each file is whole or absent.
     """
-    raw = bert.config_to(network.config) | {
-        "architectures": [bert.ARCHITECTURES[network.kind]],
-        "dtype": str(next(network.parameters()).dtype).removeprefix("torch."),
-    }
+    raw = _raw(network)
     if labels is None and isinstance(network.head, ClassifyHead):
         # Without names transformers takes two classes for granted, and refuses a head of one.
         labels = [f"LABEL_{number}" for number in range(network.head.classifier.out_features)]
@@ -300,9 +354,24 @@ def save_folder(
         save_tokenizer(tokenizer, folder, network.config.max_positions)
 
 
-def _folded(head: ClassifyHead) -> dict[str, Tensor]:
-    weight_CD, bias_C = head.classifier.weight.detach(), head.classifier.bias.detach()
-    return {
-        "head.classifier.weight": weight_CD * head.scale,
-        "head.classifier.bias": bias_C * head.scale + head.center,
+def _raw(network: Network) -> Raw:
+    """Return the `config.json` of a network: the one it was opened with, brought up to date."""
+    family = _family(network)
+    if network.raw is None:
+        assert family.write is not None, "networks built here are of a family that writes configs"
+        raw = family.write(network.config)
+    else:
+        stale = ("id2label", "label2id", "problem_type", "num_labels", "torch_dtype", "auto_map")
+        raw = {key: value for key, value in network.raw.items() if key not in stale}
+    return raw | {
+        "architectures": [family.architectures[network.kind]],
+        "dtype": str(next(network.parameters()).dtype).removeprefix("torch."),
     }
+
+
+def _folded(head: ClassifyHead) -> dict[str, Tensor]:
+    folded = {"head.classifier.weight": head.classifier.weight.detach() * head.scale}
+    if head.classifier.bias is not None:
+        bias_C = head.classifier.bias.detach()
+        folded["head.classifier.bias"] = bias_C * head.scale + head.center
+    return folded

@@ -18,7 +18,7 @@ from torch import Tensor
 from tael.data.tokenizer import Specials
 from tael.model.batch import Batch, Layout
 from tael.model.config import ModelConfig
-from tael.model.head import MaskedHead
+from tael.model.head import VocabHead
 from tael.model.network import Network
 
 __all__ = ["MaskedLM"]
@@ -88,9 +88,9 @@ class MaskedLM:
         shown[where_N] = shown_N
         return shown.view_as(ids_BT), where_N, targets_N
 
-    def head(self, config: ModelConfig) -> MaskedHead:
+    def head(self, config: ModelConfig) -> VocabHead:
         """Build the head; its weights are not yet initialised."""
-        return MaskedHead(config)
+        return VocabHead(config)
 
     def logits(self, network: Network, batch: Batch) -> Tensor:
         """Return scores (N, V) at the hidden positions only: the last matrix is the largest."""

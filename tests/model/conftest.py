@@ -8,7 +8,7 @@ from model_samples import CONFIG, generator
 from torch import Tensor
 
 from tael.model.config import ModelConfig
-from tael.model.head import ClassifyHead, Head, MaskedHead
+from tael.model.head import ClassifyHead, Head, VocabHead
 from tael.model.network import Network, build
 
 
@@ -20,7 +20,7 @@ def tiny() -> Callable[..., Network]:
         heads: dict[type[Head] | None, Head | None] = {
             None: None,
             ClassifyHead: ClassifyHead(config, 3),
-            MaskedHead: MaskedHead(config),
+            VocabHead: VocabHead(config),
         }
         network = build(config, heads[head], seed=1)
         with torch.no_grad():

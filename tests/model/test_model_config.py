@@ -38,6 +38,8 @@ def test_all_problems_of_a_config_stand_in_one_line() -> None:
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("config", [CONFIG, ModelConfig(100, 16, 3, 2, 8, 20, 1)])
+@pytest.mark.parametrize(
+    "config", [CONFIG, ModelConfig(100, 16, 3, 2, 8, max_positions=20, types=1)]
+)
 def test_the_estimate_of_parameters_is_exact(config: ModelConfig) -> None:
     assert config.parameters() == sum(p.numel() for p in build(config).parameters())

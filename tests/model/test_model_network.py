@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from tael.model.batch import Batch
 from tael.model.block import DropPath
-from tael.model.head import ClassifyHead, Head, MaskedHead
+from tael.model.head import ClassifyHead, Head, VocabHead
 from tael.model.network import ForExport, Network, build
 
 Tiny = Callable[..., Network]
@@ -61,20 +61,20 @@ def test_every_layout_that_fits_gives_the_same_hidden_states(
     assert torch.isfinite(network(as_packed)).all()
 
 
-@pytest.mark.parametrize("head", [ClassifyHead, MaskedHead])
+@pytest.mark.parametrize("head", [ClassifyHead, VocabHead])
 def test_packed_rows_equal_padded_rows_with_gradients(
     tiny: Tiny, documents: list[Tensor], head: type[Head]
 ) -> None:
     network = tiny(head).double()
     apart, together = padded(documents), packed(documents)
-    if head is MaskedHead:  # two targets in each document, its last token among them
+    if head is VocabHead:  # two targets in each document, its last token among them
         lasts = [len(d) - 1 for d in documents]
         width = apart.ids_BT.shape[1]
         where = torch.tensor([b * width + t for b, last in enumerate(lasts) for t in (0, last)])
         apart = replace(apart, where_N=where)
     starts = torch.tensor([0, *(len(d) for d in documents)]).cumsum(0)
     firsts = starts[:-1]
-    if head is MaskedHead:
+    if head is VocabHead:
         firsts = torch.stack([firsts, starts[1:] - 1], dim=1).flatten()
     together = replace(together, where_N=firsts)
     one, other = network.logits(apart), network.logits(together)
@@ -96,7 +96,7 @@ def test_documents_in_a_row_never_see_each_other(tiny: Tiny, documents: list[Ten
     assert not torch.allclose(before[0, :7], after[0, :7])
 
 
-@pytest.mark.parametrize("head", [ClassifyHead, MaskedHead])
+@pytest.mark.parametrize("head", [ClassifyHead, VocabHead])
 def test_the_gradient_does_not_depend_on_how_a_batch_is_cut(
     tiny: Tiny, documents: list[Tensor], head: type[Head]
 ) -> None:
@@ -105,7 +105,7 @@ def test_the_gradient_does_not_depend_on_how_a_batch_is_cut(
     def score(part: list[Tensor]) -> Tensor:
         batch = padded(part)
         where = torch.arange(batch.ids_BT.numel())[batch.documents_BT.flatten() > 0]
-        batch = replace(batch, where_N=where) if head is MaskedHead else batch
+        batch = replace(batch, where_N=where) if head is VocabHead else batch
         return network.logits(batch).logsumexp(-1).sum() / len(documents)
 
     whole = gradients(network, score(documents))
@@ -160,7 +160,7 @@ def test_a_network_with_droppath_trains_another_way_and_answers_the_same(
 
 
 def test_the_seed_decides_every_new_weight() -> None:
-    one, same, other = (build(CONFIG, MaskedHead(CONFIG), seed) for seed in (5, 5, 6))
+    one, same, other = (build(CONFIG, VocabHead(CONFIG), seed) for seed in (5, 5, 6))
     weights = one.state_dict()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in same.state_dict().items())
     tokens_VD = weights["body.embedding.tokens.weight"]
@@ -194,7 +194,7 @@ def test_a_regression_head_answers_in_the_users_unit(tiny: Tiny, documents: list
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("head", [ClassifyHead, MaskedHead])
+@pytest.mark.parametrize("head", [ClassifyHead, VocabHead])
 def test_one_graph_serves_every_batch_and_length(
     tiny: Tiny, documents: list[Tensor], head: type[Head]
 ) -> None:

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 
 from tael.errors import CheckpointError, UsageError
 from tael.model.batch import Batch
-from tael.model.head import ClassifyHead, MaskedHead
+from tael.model.head import ClassifyHead, VocabHead
 from tael.model.network import Network
 from tael.model.weights import open_folder, resolve, save_folder
 
@@ -65,9 +65,9 @@ def same_logits(one: Network, other: Network, batch: Batch) -> None:
     assert torch.equal(one.logits(batch), other.logits(batch))
 
 
-@pytest.mark.parametrize("head", [ClassifyHead, MaskedHead])
+@pytest.mark.parametrize("head", [ClassifyHead, VocabHead])
 def test_a_saved_network_opens_with_the_same_logits(
-    tiny: Tiny, documents: list[Tensor], tmp_path: Path, head: type[ClassifyHead | MaskedHead]
+    tiny: Tiny, documents: list[Tensor], tmp_path: Path, head: type[ClassifyHead | VocabHead]
 ) -> None:
     network = tiny(head)
     save_folder(tmp_path, network)
@@ -114,7 +114,7 @@ def test_old_norm_names_and_half_precision_open(saved: Path, documents: list[Ten
 def test_a_new_classifier_is_drawn_from_the_seed_and_reported(
     tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    save_folder(tmp_path, tiny(MaskedHead))
+    save_folder(tmp_path, tiny(VocabHead))
     one, report = open_folder(tmp_path, head="classify", classes=5, seed=3)
     same, _ = open_folder(tmp_path, head="classify", classes=5, seed=3)
     other, _ = open_folder(tmp_path, head="classify", classes=5, seed=4)
@@ -359,6 +359,6 @@ def test_a_failed_save_leaves_the_old_weights(
 
     monkeypatch.setattr("tael.model.weights.save_file", fail)
     with pytest.raises(OSError, match="disk full"):
-        save_folder(saved, tiny(MaskedHead))
+        save_folder(saved, tiny(VocabHead))
     assert (saved / "model.safetensors").read_bytes() == before
     assert not list(saved.glob(".*.part"))

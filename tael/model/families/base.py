@@ -1,0 +1,99 @@
+"""What a family of checkpoints says of itself: how its config and its tensors map to ours.
+
+Names of tensors are relative to the body, which stands under `prefix` where a head stands on it; a
+name that begins with "/" is the file's own. One that begins with "^" lies transposed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tael.errors import CheckpointError
+from tael.model.config import ModelConfig, Rescale
+from tael.model.head import HeadKind
+
+__all__ = ["Family", "Names", "Raw", "listed", "rescale_from", "sizes_from"]
+
+Raw = dict[str, Any]
+Names = dict[str, str | Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A checkpoint family, as `model_type` of its `config.json` names it.
+
+    `layout` maps each of our modules (or parameters) to theirs, whose rows stacked in this order
+    are ours. `derived` are patterns of tensors that are known from others and are never read.
+    `write` makes a `config.json` for networks that were not opened from one.
+    """
+
+    model_type: str
+    architectures: Mapping[HeadKind, str]
+    read: Callable[[Raw], ModelConfig]
+    layout: Callable[[ModelConfig, HeadKind], Names]
+    prefix: str = ""
+    aliases: Mapping[str, str] = field(default_factory=dict)  # old part of a name: today's
+    derived: Sequence[str] = ()
+    write: Callable[[ModelConfig], Raw] | None = None
+
+
+def sizes_from(raw: Raw, keys: Mapping[str, str], only: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ours by theirs, as far as `raw` says; CheckpointError with all problems.
+
+    Sizes must be there; what is in `only` must have that value where it is said.
+    """
+    problems = [
+        f"{key} {raw[key]!r} is not supported, only {value!r}"
+        for key, value in only.items()
+        if raw.get(key) is not None and raw[key] != value
+    ]
+    said = {our: raw[their] for our, their in keys.items() if raw.get(their) is not None}
+    needed = ("vocab", "hidden", "layers", "heads", "ffn")
+    problems += [f"{keys[our]} is missing" for our in needed if our in keys and our not in said]
+    if problems:
+        raise CheckpointError("; ".join(problems))
+    if "activation" in said:
+        said["activation"] = _ACTIVATIONS.get(said["activation"], said["activation"])
+    return said
+
+
+_ACTIVATIONS = {
+    "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh",
+    "swish": "silu", "gelu_python": "gelu",
+}  # fmt: skip
+
+
+def rescale_from(raw: Raw) -> dict[str, Any]:
+    """Return `rotary_base` and `rescale` from `rope_parameters`, or the older `rope_scaling`."""
+    said: Raw = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    base = float(said.get("rope_theta") or raw.get("rope_theta") or 10_000.0)
+    kind = said.get("rope_type", said.get("type", "default"))
+    if kind == "default":
+        return {"rotary_base": base}
+    if kind not in ("linear", "dynamic", "llama3"):
+        known = "default, linear, dynamic, llama3"
+        raise CheckpointError(f"rope_type {kind!r} is not supported, only {known}")
+    more = {}
+    if kind == "llama3":
+        more = {
+            "low": said["low_freq_factor"],
+            "high": said["high_freq_factor"],
+            "original": said["original_max_position_embeddings"],
+        }
+    return {"rotary_base": base, "rescale": Rescale(kind, float(said["factor"]), **more)}
+
+
+def listed(scopes: Sequence[tuple[str, str, Names]]) -> Names:
+    """Join (ours, theirs, parts) to one table; a name that begins with "/" stays as it is."""
+    table: Names = {}
+    for ours, theirs, parts in scopes:
+        for our, names in parts.items():
+            each = [names] if isinstance(names, str) else names
+            table[f"{ours}{our}"] = [_under(theirs, name) for name in each]
+    return table
+
+
+def _under(scope: str, name: str) -> str:
+    if name.startswith("/"):
+        return name
+    return f"^{scope}{name[1:]}" if name.startswith("^") else f"{scope}{name}"
