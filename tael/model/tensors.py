@@ -7,6 +7,7 @@ when they are used. Those that we hold stacked or turned are read straight into 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,9 +125,10 @@ def _joined(
 
 
 def _fill(part: Tensor, source: Source) -> None:
+    into: Any = part.view(-1).view(torch.uint8).numpy()
     with source.path.open("rb") as file:
         file.seek(source.entry.start)
-        size = file.readinto(memoryview(part.view(-1).view(torch.uint8).numpy()))
+        size = file.readinto(into)
     if size != source.entry.stop - source.entry.start:
         raise CheckpointError(f"{source.path}: ends within tensor {source.name!r}; fetch it again")
 
