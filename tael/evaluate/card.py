@@ -1,9 +1,12 @@
 """`model-card.md`: what a model is for, how good it is, and where it should not be used."""
 
 from tael.evaluate.evidence import Evidence, Findings
-from tael.evaluate.wording import LONG_NAMES, difference, duration, figure, interval
+from tael.evaluate.weakness import fragile, weak
+from tael.evaluate.wording import difference, duration, figure, interval, named
 
-__all__ = ["model_card"]
+__all__ = ["SYSTEMS", "model_card"]
+
+SYSTEMS = {"tfidf": "TF-IDF + linear model", "majority": "most frequent answer"}
 
 
 def model_card(evidence: Evidence, findings: Findings) -> str:
@@ -29,71 +32,88 @@ def _header(evidence: Evidence) -> str:
 
 
 def _about(evidence: Evidence) -> str:
-    lines = [f"- Task: {evidence.task} ({_KINDS[evidence.kind]})"]
+    say = evidence.say
+    lines = [say("- Task: {task} ({kind})", task=evidence.task, kind=say(_KINDS[evidence.kind]))]
     if evidence.labels:
         shown = ", ".join(f"`{_plain(label)}`" for label in evidence.labels[:50])
         rest = len(evidence.labels) - 50
-        lines.append(f"- Labels: {shown}{f' and {rest} more' if rest > 0 else ''}")
+        shown += say(" and {rest} more", rest=rest) if rest > 0 else ""
+        lines.append(say("- Labels: {labels}", labels=shown))
     if evidence.parameters:
-        lines.append(f"- Parameters: {evidence.parameters:,}")
-    sizes = ", ".join(f"{len(part.records):,} {name}" for name, part in evidence.splits.items())
-    lines.append(f"- Records scored: {sizes}")
-    lines.append("- The folder `model/` opens with tael and with `transformers` as it is.")
-    return "## What it is\n\n" + "\n".join(lines)
+        lines.append(say("- Parameters: {count}", count=f"{evidence.parameters:,}"))
+    sizes = ", ".join(
+        f"{say(name)} {len(part.records):,}" for name, part in evidence.splits.items()
+    )
+    lines.append(say("- Records scored: {sizes}", sizes=sizes))
+    lines.append(say("- The folder `model/` opens with tael and with `transformers` as it is."))
+    return f"## {say('What it is')}\n\n" + "\n".join(lines)
 
 
 _KINDS = {"single": "one label a text", "multi": "several labels a text", "regression": "a number"}
 
 
 def _scores(evidence: Evidence, findings: Findings) -> str:
-    names = list(findings.scores)
-    rows = [f"| metric | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    say = evidence.say
+    names = [say(name) for name in findings.scores]
+    rows = [f"| {say('metric')} | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
     for metric in findings.scores[findings.main]:
         cells = [
-            f"{figure(metric, scores[metric].value)} ({interval(metric, scores[metric])})"
+            f"{figure(say, metric, scores[metric].value)} ({interval(metric, scores[metric])})"
             if metric in scores
             else "–"
             for scores in findings.scores.values()
         ]
-        rows.append(f"| {LONG_NAMES.get(metric, metric)} | {' | '.join(cells)} |")
-    return "## How good it is\n\nWith 95 % intervals.\n\n" + "\n".join(rows)
+        rows.append(f"| {named(say, metric)} | {' | '.join(cells)} |")
+    heading = f"## {say('How good it is')}\n\n{say('With 95 % intervals.')}\n\n"
+    return heading + "\n".join(rows)
 
 
 def _baselines(evidence: Evidence, findings: Findings) -> str:
-    metric = evidence.metric
-    name = LONG_NAMES.get(metric, metric)
+    say, metric = evidence.say, evidence.metric
     rows = [
-        f"| {key} | {figure(metric, findings.baselines[key][metric].value)} | "
-        f"{difference(metric, pair.difference)} ({difference(metric, pair.low)} to "
-        f"{difference(metric, pair.high)}) | {'yes' if pair.proved else 'no'} |"
+        f"| {say(SYSTEMS[key])} | {figure(say, metric, findings.baselines[key][metric].value)} | "
+        f"{difference(metric, pair.difference)} ({difference(metric, pair.low)} – "
+        f"{difference(metric, pair.high)}) | {say('yes') if pair.proved else say('no')} |"
         for key, pair in findings.comparisons.items()
     ]
     if not rows:
         return ""
-    head = f"| baseline on {findings.main} | {name} | this model minus it | proved |"
-    return "## Against simple baselines\n\n" + "\n".join([head, "|---|---:|---:|---|", *rows])
+    head = (
+        f"| {say('baseline on {split}', split=say(findings.main))} | {named(say, metric)} | "
+        f"{say('this model minus it')} | {say('proved')} |"
+    )
+    heading = f"## {say('Against simple baselines')}\n\n"
+    return heading + "\n".join([head, "|---|---:|---:|---|", *rows])
 
 
 def _limits(evidence: Evidence, findings: Findings) -> str:
+    say = evidence.say
     lines = [
-        "- Scores hold for texts like those of the splits: another source, language or time may "
-        "be harder. Score it on your own labelled texts first: `tael evaluate RUN --data FILE`.",
-        "- It was not tested for fairness between groups of people, nor against texts written to "
-        "deceive it. Do not let it alone decide about a person.",
+        say(
+            "Scores hold for texts like those of the splits: another source, language or time may "
+            "be harder. Score it on your own labelled texts first: `tael evaluate RUN --data FILE`."
+        ),
+        say(
+            "It was not tested for fairness between groups of people, nor against texts written to "
+            "deceive it. Do not let it alone decide about a person."
+        ),
     ]
     if findings.diagnosis is not None:
-        lines.insert(0, f"- {findings.diagnosis.explanation}")
-    lines += [f"- {note}" for note in evidence.notes]
-    return "## Limits\n\n" + "\n".join(lines)
+        lines.insert(0, findings.diagnosis.explanation)
+    lines += [*weak(say, findings.slices), *fragile(say, evidence.robustness)]
+    lines += evidence.notes
+    return f"## {say('Limits')}\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
 def _costs(evidence: Evidence) -> str:
-    seconds = evidence.costs.get("seconds", {})
+    say, seconds = evidence.say, evidence.costs.get("seconds", {})
     if not seconds:
         return ""
     money = evidence.costs.get("money")
     paid = f", {money:.4f} {evidence.currency}" if isinstance(money, float | int) else ""
-    return f"## What it cost\n\nTraining and preparation: {duration(sum(seconds.values()))}{paid}."
+    spent = duration(say, sum(seconds.values()))
+    told = say("Training and preparation: {time}{money}.", time=spent, money=paid)
+    return f"## {say('What it cost')}\n\n{told}"
 
 
 def _plain(label: str) -> str:

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tael.evaluate.score import Score
-from tael.evaluate.wording import LONG_NAMES, figure, is_share
+from tael.evaluate.wording import distance, figure, named, speaking
+from tael.page.words import Words
 from tael.task.metrics import LOWER_IS_BETTER
 
 __all__ = ["Curve", "Diagnosis", "diagnose"]
@@ -51,74 +52,75 @@ def diagnose(
     floor: float | None = None,
     steps_per_epoch: float | None = None,
     recipe: Mapping[str, Any] | None = None,
+    say: Words | None = None,
 ) -> Diagnosis:
     """Judge the fit from the scores of train and dev and the curves of the training stage.
 
     Over-fitting is named when train is better than dev by 5 points, or by 2 and beyond dev's
     interval. `floor` is what the majority answer scores on train. `recipe` gives the present values
-    for the advice, as dotted keys.
+    for the advice, as dotted keys; `say` the language, English where it is None.
     """
+    say = say or speaking("en")
     sign = -1 if metric in LOWER_IS_BETTER else 1
     gap = sign * (train.value - dev.value)
     width = 1.0 if metric not in LOWER_IS_BETTER else max(abs(train.value), 1e-12)
     outside = train.value > dev.high if sign > 0 else train.value < dev.low
     since = _turn(dev_loss)
     known = recipe or {}
-    apart = _apart(metric, train, dev, gap)
+    apart = _apart(say, metric, train, dev, gap)
     if gap >= _ALWAYS * width or (gap >= _CLEAR * width and outside):
-        return _over_fits(apart, gap, since, steps_per_epoch, known, sure=outside)
+        when = None if since is None else _when(say, since, steps_per_epoch)
+        short, why = _over_fits(say, when, sure=outside)
+        knobs = _less_knobs(say, known, since)
+        return Diagnosis("over-fits", short, apart + why, gap, since, knobs)
     if floor is not None and sign * (train.value - floor) < _LITTLE * width:
-        why = (
-            f"{apart} That is hardly better than always giving the most frequent answer "
-            f"({figure(metric, floor)} on train): the model has not learnt the task."
+        why = apart + say(
+            " That is hardly better than always giving the most frequent answer ({floor} on "
+            "train): the model has not learnt the task.",
+            floor=figure(say, metric, floor),
         )
-        return Diagnosis("learns too little", "it has hardly learnt the task", why, gap, since,
-                         _more_knobs(known))  # fmt: skip
+        short, knobs = say("it has hardly learnt the task"), _more_knobs(say, known)
+        return Diagnosis("learns too little", short, why, gap, since, knobs)
     climb = _climb(dev_metric, sign)
     if climb >= _CLIMB * width:
-        why = (
-            f"{apart} Dev was still climbing over the last third of the run, so it stopped before "
-            "it had finished."
+        why = apart + say(
+            " Dev was still climbing over the last third of the run, so it stopped before it had "
+            "finished."
         )
-        return Diagnosis("still learning", "it was still learning when it stopped", why, gap, since,
-                         _more_knobs(known))  # fmt: skip
-    why = f"{apart} No over-fitting to speak of."
+        short, knobs = say("it was still learning when it stopped"), _more_knobs(say, known)
+        return Diagnosis("still learning", short, why, gap, since, knobs)
+    why = apart + say(" No over-fitting to speak of.")
     if since is not None:
-        why += (
-            f" Dev loss does rise from {_when(since, steps_per_epoch)} on, so longer training "
-            "would make the scores over-confident before it makes them wrong."
+        why += say(
+            " Dev loss does rise from {when} on, so longer training would make the scores "
+            "over-confident before it makes them wrong.",
+            when=_when(say, since, steps_per_epoch),
         )
-    return Diagnosis("fits", "no over-fitting", why, gap, since, ())
+    return Diagnosis("fits", say("no over-fitting"), why, gap, since, ())
 
 
-def _over_fits(
-    apart: str,
-    gap: float,
-    since: float | None,
-    steps_per_epoch: float | None,
-    recipe: Mapping[str, Any],
-    *,
-    sure: bool,
-) -> Diagnosis:
-    why = f"{apart} It has learnt train by heart to a part that does not carry over."
-    short = "it over-fits"
-    if since is not None:
-        when = _when(since, steps_per_epoch)
-        why += f" Dev loss is lowest at {when} and rises after it."
-        short += f" from {when}"
+def _over_fits(say: Words, when: str | None, *, sure: bool) -> tuple[str, str]:
+    why = say(" It has learnt train by heart to a part that does not carry over.")
+    short = say("it over-fits")
+    if when is not None:
+        why += say(" Dev loss is lowest at {when} and rises after it.", when=when)
+        short = say("it over-fits from {when}", when=when)
     if not sure:
-        why += " Dev is small, so part of the gap may be chance: a larger dev would tell."
-    return Diagnosis("over-fits", short, why, gap, since, _less_knobs(recipe, since))
+        why += say(" Dev is small, so part of the gap may be chance: a larger dev would tell.")
+    return short, why
 
 
-def _apart(metric: str, train: Score, dev: Score, gap: float) -> str:
-    name = LONG_NAMES.get(metric, metric)
-    unit = f"{100 * abs(gap):.1f} points" if is_share(metric) else f"{abs(gap):.3f}"
-    where = "better on train" if gap > 0 else "better on dev"
-    return (
-        f"{figure(metric, train.value)} {name} on train against {figure(metric, dev.value)} on "
-        f"dev: {unit} {where}."
-    )
+def _apart(say: Words, metric: str, train: Score, dev: Score, gap: float) -> str:
+    values = {
+        "train": figure(say, metric, train.value),
+        "dev": figure(say, metric, dev.value),
+        "metric": named(say, metric),
+        "gap": distance(say, metric, gap),
+    }
+    if gap > 0:
+        return say("{train} {metric} on train against {dev} on dev: {gap} better on train.",
+                   **values)  # fmt: skip
+    return say("{train} {metric} on train against {dev} on dev: {gap} better on dev.", **values)
 
 
 def _turn(dev_loss: Curve) -> float | None:
@@ -141,36 +143,45 @@ def _climb(dev_metric: Curve, sign: int) -> float:
     return max(sign * value for _, value in dev_metric[cut:]) - before
 
 
-def _when(step: float, steps_per_epoch: float | None) -> str:
+def _when(say: Words, step: float, steps_per_epoch: float | None) -> str:
     if not steps_per_epoch:
-        return f"step {step:,.0f}"
-    return f"epoch {step / steps_per_epoch:.1f}".removesuffix(".0")
+        return say("step {step}", step=f"{step:,.0f}")
+    return say("epoch {epoch}", epoch=f"{step / steps_per_epoch:.1f}".removesuffix(".0"))
 
 
-def _less_knobs(recipe: Mapping[str, Any], since: float | None) -> tuple[str, ...]:
-    now = _now(recipe)
-    patience = ", or train.patience=3 to stop when dev stops gaining" if since is not None else ""
+def _less_knobs(say: Words, recipe: Mapping[str, Any], since: float | None) -> tuple[str, ...]:
+    now = _now(say, recipe)
+    epochs = say("{epochs}: fewer passes over train", epochs=now("train.epochs"))
+    if since is not None:
+        epochs += say(", or train.patience=3 to stop when dev stops gaining")
     return (
-        f"{now('train.epochs')}: fewer passes over train{patience}",
-        f"{now('model.dropout')}: try 0.2; {now('model.droppath')}: try 0.1",
-        f"{now('train.decay')}: try 0.1; {now('train.label_smoothing')}: try 0.1",
-        f"{now('train.rate')}: half of it, most of all when starting from a checkpoint",
-        f"{now('model.preset')}: a smaller one has less room to learn by heart",
-        f"more labelled rows in data.train, or more text in pretrain.text and more "
-        f"{now('pretrain.steps')}: the surest help",
-    )
+        epochs,
+        say("{dropout}: try 0.2; {droppath}: try 0.1",
+            dropout=now("model.dropout"), droppath=now("model.droppath")),
+        say("{decay}: try 0.1; {smoothing}: try 0.1",
+            decay=now("train.decay"), smoothing=now("train.label_smoothing")),
+        say("{rate}: half of it, most of all when starting from a checkpoint",
+            rate=now("train.rate")),
+        say("{preset}: a smaller one has less room to learn by heart", preset=now("model.preset")),
+        say("more labelled rows in data.train, or more text in pretrain.text and more {steps}: the "
+            "surest help", steps=now("pretrain.steps")),
+    )  # fmt: skip
 
 
-def _more_knobs(recipe: Mapping[str, Any]) -> tuple[str, ...]:
-    now = _now(recipe)
+def _more_knobs(say: Words, recipe: Mapping[str, Any]) -> tuple[str, ...]:
+    now = _now(say, recipe)
     return (
-        f"{now('train.epochs')}: twice as many",
-        f"{now('train.rate')}: two or three times higher when training from scratch",
-        f"{now('pretrain.steps')}: more, or model.from with a pretrained checkpoint",
-        f"{now('model.preset')}: a larger one; {now('model.dropout')}: less",
-    )
+        say("{epochs}: twice as many", epochs=now("train.epochs")),
+        say("{rate}: two or three times higher when training from scratch", rate=now("train.rate")),
+        say("{steps}: more, or model.from with a pretrained checkpoint",
+            steps=now("pretrain.steps")),
+        say("{preset}: a larger one; {dropout}: less",
+            preset=now("model.preset"), dropout=now("model.dropout")),
+    )  # fmt: skip
 
 
-def _now(recipe: Mapping[str, Any]) -> Callable[[str], str]:
+def _now(say: Words, recipe: Mapping[str, Any]) -> Callable[[str], str]:
     """Return how a key is named: with its present value where that is known."""
-    return lambda key: key if recipe.get(key) is None else f"{key} (now {recipe[key]})"
+    return lambda key: (
+        key if recipe.get(key) is None else say("{key} (now {value})", key=key, value=recipe[key])
+    )

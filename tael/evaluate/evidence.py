@@ -4,24 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tael.data.record import Record
+from tael.evaluate.answered import Split
 from tael.evaluate.compare import Paired, paired, rows_needed
 from tael.evaluate.diagnose import Diagnosis, diagnose
+from tael.evaluate.learning import Learning
+from tael.evaluate.robust import Robustness
 from tael.evaluate.score import Score, score_outcomes
-from tael.evaluate.wording import LONG_NAMES, difference, is_share, plus_minus
+from tael.evaluate.slices import Slice, find_slices
+from tael.evaluate.wording import distance, named, plus_minus, speaking
+from tael.page.words import Lang, Words
 from tael.task.base import Answer
 from tael.task.metrics import Kind, Outcomes, measure, outcomes
 
-__all__ = ["Evidence", "Findings", "Split", "curve", "find"]
-
-
-@dataclass(frozen=True)
-class Split:
-    """One split as it was answered: answers, references and records in the same order."""
-
-    answers: Sequence[Answer]
-    references: Sequence[Any]
-    records: Sequence[Record]
+__all__ = ["Evidence", "Findings", "against", "curve", "find"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,8 @@ class Evidence:
     `splits` holds train, dev and test where they exist (train may be a sample: say so in `notes`).
     `baselines` maps a name (`majority`, `tfidf`) to the answers it gave per split. `history` are
     the lines of metrics.jsonl. `counts` are the steps of data preparation; `costs` is costs.json.
-    `recipe` has dotted keys. `system` is what is judged, for instance the variant.
+    `recipe` has dotted keys. `system` is what is judged, for instance the variant. `known` counts
+    the words of the whole training split. `lang` is the language of the pages.
     """
 
     name: str
@@ -53,6 +49,15 @@ class Evidence:
     notes: Sequence[str] = ()
     system: str = "the Transformer"
     seed: int = 0
+    known: Mapping[str, int] | None = None
+    robustness: Sequence[Robustness] = ()
+    learning: Sequence[Learning] = ()
+    lang: Lang = "en"
+
+    @property
+    def say(self) -> Words:
+        """Return the words of the pages."""
+        return speaking(self.lang)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Findings:
     baselines: dict[str, dict[str, Score]]  # name → metric → score, on the main split
     comparisons: dict[str, Paired]  # name → this model minus the baseline, on the main split
     diagnosis: Diagnosis | None
+    slices: list[Slice]  # of the main split
     sentence: str
 
 
@@ -89,8 +95,10 @@ def find(evidence: Evidence, *, resamples: int = 1000) -> Findings:
         for name, found in others.items()
     }
     diagnosis = _diagnosis(evidence, scores)
-    sentence = _sentence(evidence.metric, main, scores[main], comparisons, diagnosis)
-    return Findings(main, scores, baselines, comparisons, diagnosis, sentence)
+    part = evidence.splits[main]
+    slices = find_slices(evidence.kind, part.answers, part.references, part.records, evidence.known)
+    sentence = _sentence(evidence.say, evidence.metric, main, scores[main], comparisons, diagnosis)
+    return Findings(main, scores, baselines, comparisons, diagnosis, slices, sentence)
 
 
 def curve(
@@ -131,10 +139,12 @@ def _diagnosis(evidence: Evidence, scores: Mapping[str, Mapping[str, Score]]) ->
         floor=floor,
         steps_per_epoch=evidence.steps_per_epoch,
         recipe=evidence.recipe,
+        say=evidence.say,
     )
 
 
 def _sentence(
+    say: Words,
     metric: str,
     main: str,
     scores: Mapping[str, Score],
@@ -142,22 +152,32 @@ def _sentence(
     diagnosis: Diagnosis | None,
 ) -> str:
     """Return the answer to the reader's question: how good, against what, and is it sound."""
-    text = f"{plus_minus(metric, scores[metric])} {LONG_NAMES.get(metric, metric)} on {main}"
+    text = say(
+        "{score} {metric} on {split}",
+        score=plus_minus(say, metric, scores[metric]),
+        metric=named(say, metric),
+        split=say(main),
+    )
     if "tfidf" in comparisons:
-        text += f", {_against(comparisons['tfidf'])}"
+        text += say(", {against}", against=against(say, comparisons["tfidf"]))
     if diagnosis is not None:
-        text += f"; {diagnosis.short}"
-    return text + "."
+        text += say("; {fit}", fit=diagnosis.short)
+    return say("{sentence}.", sentence=text)
 
 
-def _against(found: Paired) -> str:
-    unit = " points" if is_share(found.metric) else ""
-    size = difference(found.metric, abs(found.gain)).removeprefix("+")
-    side = "above" if found.difference > 0 else "below"
-    if size.strip("0.") == "":
-        return "level with TF-IDF"
+def against(say: Words, found: Paired) -> str:
+    """Return how a system stands to the TF-IDF baseline, and whether that is proved."""
+    size = distance(say, found.metric, found.gain)
+    if float(size.split(" ")[0]) == 0:
+        return say("level with TF-IDF")
+    if found.proved and found.difference > 0:
+        return say("{size} above TF-IDF (proved)", size=size)
     if found.proved:
-        return f"{size}{unit} {side} TF-IDF (proved)"
+        return say("{size} below TF-IDF (proved)", size=size)
     needed = rows_needed(found)
-    more = f"; about {needed - found.rows:,} more rows would settle it" if needed else ""
-    return f"{size}{unit} {side} TF-IDF (not proved{more})"
+    more = ""
+    if needed:
+        more = say("; about {rows} more rows would settle it", rows=f"{needed - found.rows:,}")
+    if found.difference > 0:
+        return say("{size} above TF-IDF (not proved{more})", size=size, more=more)
+    return say("{size} below TF-IDF (not proved{more})", size=size, more=more)

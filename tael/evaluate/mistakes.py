@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tael.data.record import place
-from tael.evaluate.evidence import Split
+from tael.evaluate.answered import Split
 from tael.task.metrics import Kind, split_labels
 
 __all__ = ["Mistake", "worst"]

@@ -11,21 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from tael.errors import UsageError
-from tael.evaluate.card import model_card
+from tael.evaluate.card import SYSTEMS, model_card
 from tael.evaluate.curves import Drawn, draw_curves
 from tael.evaluate.evidence import Evidence, Findings, find
 from tael.evaluate.mistakes import worst
+from tael.evaluate.questions import questions
 from tael.evaluate.score import Score, to_json
-from tael.evaluate.wording import LONG_NAMES, difference, duration, figure, interval, is_share
+from tael.evaluate.trust import calibration_section
+from tael.evaluate.weakness import learning_section, robustness_section, slices_section
+from tael.evaluate.wording import difference, duration, figure, interval, is_share, named
 from tael.files import write_text
 from tael.page import chart, page
 from tael.page.page import Html, Section
 from tael.page.svg import standalone
-from tael.task.metrics import calibration, confusion, per_class
+from tael.page.words import Words
+from tael.task.metrics import confusion, per_class
 
 __all__ = ["write_report"]
 
-_NAMES = {"tfidf": "TF-IDF + linear model", "majority": "most frequent answer"}
 _TILES = ("f1", "auroc", "ece", "mae", "spearman")  # shown large beside the task's own metric
 _MISTAKES = 20
 
@@ -44,9 +47,13 @@ def write_report(run: Path, evidence: Evidence, *, resamples: int = 1000) -> Fin
     drawn = draw_curves(evidence, findings)
     for name, (svg, _) in drawn.items():
         write_text(run / "curves" / f"{name}.svg", standalone(svg))
-    about = _subtitle(evidence)
     text = page.render(
-        evidence.name, findings.sentence, _sections(evidence, findings, drawn), subtitle=about
+        evidence.name,
+        findings.sentence,
+        _sections(evidence, findings, drawn),
+        subtitle=_subtitle(evidence),
+        first=page.answers(questions(evidence, findings)),
+        lang=evidence.lang,
     )
     write_text(run / "report.html", text)
     values = json.dumps(_values(evidence, findings), ensure_ascii=False, indent=1, allow_nan=False)
@@ -56,117 +63,143 @@ def write_report(run: Path, evidence: Evidence, *, resamples: int = 1000) -> Fin
 
 
 def _subtitle(evidence: Evidence) -> str:
-    sizes = ", ".join(f"{len(part.records):,} {name}" for name, part in evidence.splits.items())
-    weights = f" · {evidence.parameters:,} parameters" if evidence.parameters else ""
-    return f"{evidence.task} · {evidence.system}{weights} · records: {sizes}"
+    say = evidence.say
+    sizes = ", ".join(
+        f"{say(name)} {len(part.records):,}" for name, part in evidence.splits.items()
+    )
+    weights = ""
+    if evidence.parameters:
+        weights = say(" · {count} parameters", count=f"{evidence.parameters:,}")
+    return say(
+        "{task} · {system}{weights} · records: {sizes}",
+        task=evidence.task, system=say(evidence.system), weights=weights, sizes=sizes,
+    )  # fmt: skip
 
 
 def _sections(evidence: Evidence, findings: Findings, drawn: Drawn) -> list[Section]:
+    say, main = evidence.say, findings.main
     found = [
-        Section("Scores", _scores(evidence, findings)),
-        Section("Against simple baselines", _comparison(evidence, findings)),
-        Section("Does it over-fit?", _fit(findings, drawn)),
+        Section(say("Scores"), _scores(evidence, findings)),
+        Section(say("Against simple baselines"), _comparison(evidence, findings)),
+        Section(say("Does it over-fit?"), _fit(say, findings, drawn)),
     ]
+    if findings.slices:
+        found.append(Section(say("Where is it weak?"), slices_section(say, findings.slices, main)))
+    if evidence.robustness:
+        shown = robustness_section(say, evidence.robustness)
+        found.append(Section(say("Does it stand careless writing?"), shown))
+    if evidence.learning:
+        shown = learning_section(say, evidence.learning)
+        found.append(Section(say("Would more data help?"), shown))
     if evidence.kind != "regression":
-        found.append(Section("Classes", _classes(evidence, findings)))
-    if evidence.kind == "single" and "ece" in findings.scores[findings.main]:
-        found.append(Section("Can the scores be trusted?", _calibration(evidence, findings)))
-    found.append(Section("Worst mistakes", _mistakes(evidence, findings)))
-    found.append(Section("Data", _data(evidence)))
-    found.append(Section("Costs", _costs(evidence)))
+        found.append(Section(say("Classes"), _classes(evidence, findings)))
+    if evidence.kind == "single" and "ece" in findings.scores[main]:
+        error = findings.scores[main]["ece"]
+        shown = calibration_section(say, evidence.splits[main], error)
+        found.append(Section(say("Can the scores be trusted?"), shown))
+    found.append(Section(say("Worst mistakes"), _mistakes(evidence, findings)))
+    found.append(Section(say("Data"), _data(evidence)))
+    found.append(Section(say("Costs"), _costs(evidence)))
     if evidence.recipe_yaml:
-        found.append(Section("Recipe", page.preformatted(evidence.recipe_yaml)))
+        found.append(Section(say("Recipe"), page.preformatted(evidence.recipe_yaml)))
     return found
 
 
 def _scores(evidence: Evidence, findings: Findings) -> Html:
-    main = findings.scores[findings.main]
+    say, main = evidence.say, findings.scores[findings.main]
     # With one label a text, the weighted recall is the accuracy by definition.
     hidden = {evidence.metric, "recall_weighted" if evidence.kind == "single" else ""}
     order = [evidence.metric, *(name for name in main if name not in hidden)]
     tiles = page.tiles(
         [
-            (LONG_NAMES.get(name, name), figure(name, main[name].value), interval(name, main[name]))
+            (named(say, name), figure(say, name, main[name].value), interval(name, main[name]))
             for name in dict.fromkeys([evidence.metric, *_TILES])
             if name in main
         ]
     )
     rows = [
-        (LONG_NAMES.get(name, name), *(_cell(name, scores) for scores in findings.scores.values()))
+        (named(say, name), *(_cell(say, name, scores) for scores in findings.scores.values()))
         for name in order
     ]
+    sizes = (
+        say("{split} ({rows})", split=say(name), rows=f"{len(evidence.splits[name].records):,}")
+        for name in findings.scores
+    )
     table = page.table(
-        (
-            "metric",
-            *(f"{name} ({len(evidence.splits[name].records):,})" for name in findings.scores),
-        ),
+        (say("metric"), *sizes),
         rows,
         numeric=set(range(1, 1 + len(findings.scores))),
         strong={0},
-        caption="Below each value its 95 % interval over bootstrap draws of the records. "
-        f"The figures above the table are those of {findings.main}.",
+        caption=say(
+            "Below each value its 95 % interval over draws of the records. The figures above the "
+            "table are those of {split}.",
+            split=say(findings.main),
+        ),
     )
     return Html(tiles + table)
 
 
-def _cell(metric: str, scores: dict[str, Score]) -> str:
+def _cell(say: Words, metric: str, scores: dict[str, Score]) -> str:
     if metric not in scores:
         return "–"
-    return page.ranged(figure(metric, scores[metric].value), interval(metric, scores[metric]))
+    return page.ranged(figure(say, metric, scores[metric].value), interval(metric, scores[metric]))
 
 
 def _comparison(evidence: Evidence, findings: Findings) -> Html:
-    metric, main = evidence.metric, findings.main
-    name = LONG_NAMES.get(metric, metric)
+    say, metric, main = evidence.say, evidence.metric, findings.main
+    name = named(say, metric)
     shown = [metric, *(x for x in ("f1", "auroc") if x != metric and x in findings.scores[main])]
     rows: list[Sequence[object]] = [
-        ("this model", *(_cell(x, findings.scores[main]) for x in shown), "", "", "")
+        (say("this model"), *(_cell(say, x, findings.scores[main]) for x in shown), "", "", "")
     ]
     for key, scores in findings.baselines.items():
         pair = findings.comparisons[key]
-        ends = f"{difference(metric, pair.low)} to {difference(metric, pair.high)}"
-        verdict = "not proved" if not pair.proved else "better" if pair.gain > 0 else "worse"
+        ends = f"{difference(metric, pair.low)} – {difference(metric, pair.high)}"
+        verdict = say("better") if pair.gain > 0 else say("worse")
         rows.append(
             (
-                _NAMES.get(key, key),
-                *(_cell(x, scores) for x in shown),
+                say(SYSTEMS.get(key, key)),
+                *(_cell(say, x, scores) for x in shown),
                 page.ranged(difference(metric, pair.difference), ends),
                 "< 0.001" if pair.p < 0.001 else f"{pair.p:.3f}",
-                verdict,
+                verdict if pair.proved else say("not proved"),
             )
         )
-    unit = ", points" if is_share(metric) else ""
+    minus = say("this model minus it, {metric}", metric=name)
+    if is_share(metric):
+        minus = say("this model minus it, {metric}, points", metric=name)
     headings = (
-        f"on {main}", *(LONG_NAMES.get(x, x) for x in shown),
-        f"this model minus it, {name}{unit}", "p", "this model is",
+        say("on {split}", split=say(main)), *(named(say, x) for x in shown), minus, "p",
+        say("this model is"),
     )  # fmt: skip
-    test = "McNemar's exact test" if metric == "accuracy" else "the bootstrap"
-    note = (
+    note = say(
         "Every system answered the same records, so they are compared in pairs: the difference has "
-        f"its own 95 % interval (paired bootstrap) and p is that of {test}. What was chosen for "
-        "TF-IDF was chosen on dev."
+        "its own 95 % interval (paired bootstrap) and p is that of {test}. What was chosen for "
+        "TF-IDF was chosen on dev.",
+        test=say("McNemar's exact test") if metric == "accuracy" else say("the bootstrap"),
     )
     numeric = set(range(1, len(shown) + 3))
     return Html(page.table(headings, rows, numeric=numeric, strong={0}) + page.paragraph(note))
 
 
-def _fit(findings: Findings, drawn: Drawn) -> Html:
+def _fit(say: Words, findings: Findings, drawn: Drawn) -> Html:
     parts = []
     found = findings.diagnosis
     if found is not None:
         parts.append(page.note(found.explanation, "good" if found.verdict == "fits" else "warn"))
         if found.knobs:
-            parts += [page.subheading("What would help, first things first")]
+            parts += [page.subheading(say("What would help, first things first"))]
             parts += [page.bullets(found.knobs)]
     if drawn:
         parts.append(page.grid(*(shown for _, shown in drawn.values())))
     if not parts:
-        parts.append(page.paragraph("Train and dev were not both scored, so this is not known."))
+        text = say("Train and dev were not both scored, so this is not known.")
+        parts.append(page.paragraph(text))
     return Html("".join(parts))
 
 
 def _classes(evidence: Evidence, findings: Findings) -> Html:
-    part = evidence.splits[findings.main]
+    say, part = evidence.say, evidence.splits[findings.main]
     found = per_class(evidence.kind, part.answers, part.references, evidence.labels)
     rows = [
         (
@@ -176,60 +209,38 @@ def _classes(evidence: Evidence, findings: Findings) -> Html:
         )
         for one in found
     ]
-    headings = ("class", "precision, %", "recall, %", "F1, %", "records")
-    table = page.table(headings, rows, numeric={1, 2, 3, 4}, caption=f"On {findings.main}.")
+    headings = (
+        say("class"), say("precision, %"), say("recall, %"), "F1, %", say("records"),
+    )  # fmt: skip
+    caption = say("On {split}.", split=say(findings.main))
+    table = page.table(headings, rows, numeric={1, 2, 3, 4}, caption=caption)
     if evidence.kind != "single":
         return table
     counts = confusion(part.answers, part.references, evidence.labels).tolist()
-    svg = chart.heatmap(counts, evidence.labels, x="answered", y="truth", title="Confusion matrix")
+    svg = chart.heatmap(
+        counts, evidence.labels, x=say("answered"), y=say("truth"), title=say("Confusion matrix")
+    )
     behind = page.table(
-        ("truth \\ answered", *evidence.labels),
+        (say("truth \\ answered"), *evidence.labels),
         [(label, *row) for label, row in zip(evidence.labels, counts, strict=True)],
         numeric=set(range(1, len(evidence.labels) + 1)),
     )
-    caption = "Each row is a true class; the stronger a colour, the larger its share of the row."
-    return page.grid(table, page.figure(svg, caption, behind))
-
-
-def _calibration(evidence: Evidence, findings: Findings) -> Html:
-    part = evidence.splits[findings.main]
-    bins = calibration(part.answers, part.references)
-    error = findings.scores[findings.main]["ece"]
-    rows = [(f"{c:.3f}", f"{r:.3f}", f"{count:,}") for c, r, count in bins]
-    text = (
-        f"The expected calibration error is {error.value:.3f} ({interval('ece', error)}). "
-        f"{_leaning(bins, error)}"
+    caption = say(
+        "Each row is a true class; the stronger a colour, the larger its share of the row."
     )
-    behind = page.table(("mean confidence", "share right", "answers"), rows, numeric={0, 1, 2})
-    svg = chart.reliability(bins, title="Reliability")
-    caption = "Below the dashed line it is too sure; a dot's size is the number of answers."
-    return page.grid(page.paragraph(text), page.figure(svg, caption, behind))
-
-
-def _leaning(bins: Sequence[tuple[float, float, int]], error: Score) -> str:
-    """Return in words whether a score may be read as a probability."""
-    total = sum(count for _, _, count in bins)
-    sure = sum(confidence * count for confidence, _, count in bins) / total
-    right = sum(share * count for _, share, count in bins) / total
-    text = f"On average it is {100 * sure:.1f} % sure and {100 * right:.1f} % right: "
-    if error.low < 0.03 and abs(sure - right) < 0.02:
-        return text + "its scores may be read as probabilities."
-    help_ = "Fewer epochs or train.label_smoothing would help."
-    if sure - right >= 0.02:
-        return text + f"it is too sure of itself. Read a score as an order only. {help_}"
-    if right - sure >= 0.02:
-        return text + "it is too modest. Read a score as an order only."
-    return text + f"right as a whole, too sure in one place and too modest in another. {help_}"
+    return page.grid(table, page.figure(svg, caption, behind, say("The numbers")))
 
 
 def _mistakes(evidence: Evidence, findings: Findings) -> Html:
+    say = evidence.say
+    split = say(findings.main)
     found = worst(evidence.splits[findings.main], evidence.kind, _MISTAKES)
     if not found:
-        return page.paragraph(f"None: every answer on {findings.main} is right.")
+        return page.paragraph(say("None: every answer on {split} is right.", split=split))
     last, order = {
-        "single": ("sure, %", "surest"),
-        "multi": ("labels wrong", "most labels"),
-        "regression": ("error", "furthest off"),
+        "single": (say("sure, %"), say("surest")),
+        "multi": (say("labels wrong"), say("most labels")),
+        "regression": (say("error"), say("furthest off")),
     }[evidence.kind]
     rows = [
         (
@@ -241,28 +252,30 @@ def _mistakes(evidence: Evidence, findings: Findings) -> Html:
         )
         for one in found
     ]
-    note = (
-        f"The wrong answers on {findings.main}, {order} first. Wrong labels in the data often "
-        "stand among them: look before you blame the model."
-    )
-    headings = ("text", "truth", "answered", last, "place")
+    note = say(
+        "The wrong answers on {split}, {order} first. Wrong labels in the data often stand among "
+        "them: look before you blame the model.",
+        split=split, order=order,
+    )  # fmt: skip
+    headings = (say("text"), say("truth"), say("answered"), last, say("place"))
     return Html(page.paragraph(note) + page.table(headings, rows, numeric={3}))
 
 
 def _data(evidence: Evidence) -> Html:
+    say = evidence.say
     parts = [page.note(note) for note in evidence.notes]
     rows = [
-        (name, f"{len(part.records):,}", _lengths(part.records))
+        (say(name), f"{len(part.records):,}", _lengths(part.records))
         for name, part in evidence.splits.items()
     ]
-    headings = ("split", "records", "characters (median / longest)")
+    headings = (say("split"), say("records"), say("characters (median / longest)"))
     parts.append(page.table(headings, rows, numeric={1, 2}))
     if evidence.counts:
         steps = [
             (step, f"{n:,}" if isinstance(n, int) else n) for step, n in evidence.counts.items()
         ]
-        parts.append(page.details("Every step of preparation, counted",
-                                  page.table(("step", "number"), steps, numeric={1})))  # fmt: skip
+        table = page.table((say("step"), say("number")), steps, numeric={1})
+        parts.append(page.details(say("Every step of preparation, counted"), table))
     return Html("".join(parts))
 
 
@@ -272,31 +285,39 @@ def _lengths(records: Sequence[dict[str, Any]]) -> str:
 
 
 def _costs(evidence: Evidence) -> Html:
-    costs = evidence.costs
+    say, costs = evidence.say, evidence.costs
     seconds: dict[str, float] = dict(costs.get("seconds", {}))
     if not seconds:
-        return page.paragraph("Nothing was measured.")
+        return page.paragraph(say("Nothing was measured."))
     price = float(costs.get("price_per_hour", 0))
     rows = [
-        (phase, duration(spent), f"{spent / 3600 * price:.4f}") for phase, spent in seconds.items()
+        (say(phase), duration(say, spent), f"{spent / 3600 * price:.4f}")
+        for phase, spent in seconds.items()
     ]
     total = sum(seconds.values())
-    rows.append(("in all", duration(total), f"{total / 3600 * price:.4f}"))
+    rows.append((say("in all"), duration(say, total), f"{total / 3600 * price:.4f}"))
     table = page.table(
-        ("phase", "time", f"money, {evidence.currency}"),
+        (say("phase"), say("time"), say("money, {currency}", currency=evidence.currency)),
         rows,
         numeric={1, 2},
         strong={len(rows) - 1},
     )
     machine = ", ".join(f"{key} {value}" for key, value in evidence.machine.items())
-    where = f" on {machine}" if machine else ""
-    note = f"At {price:g} {evidence.currency} a machine hour{where}."
+    where = say(" on {machine}", machine=machine) if machine else ""
+    note = say(
+        "At {price} {currency} a machine hour{where}.",
+        price=f"{price:g}", currency=evidence.currency, where=where,
+    )  # fmt: skip
     extra = {
         key: value for key, value in costs.items()
         if key not in ("seconds", "price_per_hour", "money") and isinstance(value, int | float)
     }  # fmt: skip
-    work = page.paragraph(" · ".join(f"{k.replace('_', ' ')} {v:,}" for k, v in extra.items()))
+    work = page.paragraph(" · ".join(f"{say(_spaced(k))} {v:,}" for k, v in extra.items()))
     return Html(table + page.paragraph(note) + (work if extra else ""))
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _values(evidence: Evidence, findings: Findings) -> dict[str, Any]:
@@ -314,6 +335,13 @@ def _values(evidence: Evidence, findings: Findings) -> dict[str, Any]:
             for name, pair in findings.comparisons.items()
         },
         "diagnosis": findings.diagnosis.to_json() if findings.diagnosis else None,
+        "questions": [
+            dict(zip(("question", "answer", "why", "kind"), one, strict=True))
+            for one in questions(evidence, findings)
+        ],
+        "slices": [one.to_json() for one in findings.slices],
+        "robustness": [one.to_json() for one in evidence.robustness],
+        "learning": [one.to_json() for one in evidence.learning],
         "costs": dict(evidence.costs),
     }
     if evidence.kind != "regression":

@@ -1,8 +1,12 @@
 """How figures are written for a reader: shares in percent, everything with its interval."""
 
 from tael.evaluate.score import Score
+from tael.page.words import Lang, Words, words
 
-__all__ = ["LONG_NAMES", "difference", "duration", "figure", "interval", "is_share", "plus_minus"]
+__all__ = [
+    "LONG_NAMES", "difference", "distance", "duration", "figure", "interval", "is_share", "named",
+    "plus_minus", "speaking",
+]  # fmt: skip
 
 _SHARES = (
     "accuracy", "f1", "f1_weighted", "f1_micro", "precision", "precision_weighted", "recall",
@@ -29,14 +33,24 @@ LONG_NAMES = {
 }
 
 
+def speaking(lang: Lang) -> Words:
+    """Return the words of this room's pages."""
+    return words("evaluate", lang)
+
+
+def named(say: Words, metric: str) -> str:
+    """Return the name of a metric as a reader knows it."""
+    return say(LONG_NAMES.get(metric, metric))
+
+
 def is_share(metric: str) -> bool:
     """Return whether a metric is written in percent, and its differences in points."""
     return metric in _SHARES
 
 
-def figure(metric: str, value: float) -> str:
+def figure(say: Words, metric: str, value: float) -> str:
     """Return `90.1 %` for a share, `0.953` else."""
-    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.3f}"
+    return say.percent(value) if is_share(metric) else f"{value:.3f}"
 
 
 def interval(metric: str, entry: Score) -> str:
@@ -46,11 +60,11 @@ def interval(metric: str, entry: Score) -> str:
     return f"{entry.low:.3f} – {entry.high:.3f}"
 
 
-def plus_minus(metric: str, entry: Score) -> str:
+def plus_minus(say: Words, metric: str, entry: Score) -> str:
     """Return `90.1 % ± 1.6`: the value and half the width of its interval."""
     half = (entry.high - entry.low) / 2
     spread = f"{100 * half:.1f}" if is_share(metric) else f"{half:.3f}"
-    return f"{figure(metric, entry.value)} ± {spread}"
+    return f"{figure(say, metric, entry.value)} ± {spread}"
 
 
 def difference(metric: str, value: float) -> str:
@@ -59,11 +73,18 @@ def difference(metric: str, value: float) -> str:
     return text.replace("-", "−")
 
 
-def duration(seconds: float) -> str:
+def distance(say: Words, metric: str, value: float) -> str:
+    """Return the size of a difference with its unit: `1.4 points`, `0.012`."""
+    if is_share(metric):
+        return say("{points} points", points=f"{100 * abs(value):.1f}")
+    return f"{abs(value):.3f}"
+
+
+def duration(say: Words, seconds: float) -> str:
     """Return `8 s`, `6 min 40 s` or `2 h 05 min`."""
     if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return say("{s} s", s=f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}")
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+        return say("{m} min {s} s", m=minutes, s=f"{rest:02d}")
+    return say("{h} h {m} min", h=minutes // 60, m=f"{minutes % 60:02d}")

@@ -82,18 +82,21 @@ def scatter(
     title: str,
     log_x: bool = False,
     path: Sequence[str] = (),
-    floor: float | None = None,
+    floor: tuple[float, str] | None = None,
 ) -> str:
-    """Draw labelled points with their intervals; `path` names those joined by a line."""
+    """Draw labelled points with their intervals; `path` names those joined by a line.
+
+    `floor` is a level line and the word beside it.
+    """
     figure, axes = _axes(title, x, y, height=3.5)
     on_path = sorted((p for p in points if p.label in path), key=lambda p: p.x)
     axes.plot(
         [p.x for p in on_path], [p.y for p in on_path], color=SERIES[0], linewidth=1.6, zorder=1
     )
     if floor is not None:
-        axes.axhline(floor, color=SERIES[3], linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
+        axes.axhline(floor[0], color=SERIES[3], linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
         axes.annotate(
-            "floor", (0, floor), xycoords=("axes fraction", "data"), xytext=(3, 3),
+            floor[1], (0, floor[0]), xycoords=("axes fraction", "data"), xytext=(3, 3),
             textcoords="offset points", color=SERIES[3], fontsize=SIZE - 1,
         )  # fmt: skip
     for point in points:
@@ -175,14 +178,24 @@ def heatmap(
 
 
 @settled
-def reliability(bins: Sequence[tuple[float, float, int]], *, title: str) -> str:
-    """Draw calibration: (mean confidence, share that was right, number of answers) per bin."""
-    figure, axes = _axes(title, "confidence of the answer", "share that was right", height=3.4)
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="perfect")
+def reliability(
+    bins: Sequence[tuple[float, float, int]],
+    *,
+    title: str,
+    x: str,
+    y: str,
+    names: tuple[str, str],
+) -> str:
+    """Draw calibration: (mean confidence, share that was right, number of answers) per bin.
+
+    `names` are those of the dashed line, where confidence is right, and of the model's own.
+    """
+    figure, axes = _axes(title, x, y, height=3.4)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label=names[0])
     filled = [entry for entry in bins if entry[2]]
     most = max((entry[2] for entry in filled), default=1)
     confidence, right = [entry[0] for entry in filled], [entry[1] for entry in filled]
-    axes.plot(confidence, right, color=SERIES[0], linewidth=1.6, label="this model")
+    axes.plot(confidence, right, color=SERIES[0], linewidth=1.6, label=names[1])
     sizes = [12 + 110 * entry[2] / most for entry in filled]
     axes.scatter(confidence, right, s=sizes, color=SERIES[0], edgecolors=PAPER, zorder=3)
     axes.set_xlim(min([*confidence, 0.5]) - 0.05, 1.03)

@@ -10,9 +10,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
+from tael.page.words import Lang
+
 __all__ = [
     "Html",
     "Section",
+    "answers",
     "bullets",
     "details",
     "escape",
@@ -31,6 +34,8 @@ __all__ = [
 # Not even an icon is asked for: a page opened from a file or behind a firewall stays silent.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
+_TAGS = {"en": "en", "zh": "zh-CN"}
+
 _LONG = 40  # characters from which a cell gets a wider column
 
 
@@ -48,8 +53,19 @@ class Section:
     html: str
 
 
-def render(title: str, lead: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
-    """Return the whole document: `lead` is the sentence that answers the reader's question."""
+def render(
+    title: str,
+    lead: str,
+    sections: Sequence[Section],
+    *,
+    subtitle: str = "",
+    first: str = "",
+    lang: Lang = "en",
+) -> str:
+    """Return the whole document: `lead` is the sentence that answers the reader's question.
+
+    `first` is markup that the first screen shows below it.
+    """
     anchors = [_anchor(number, section.heading) for number, section in enumerate(sections)]
     links = "".join(
         f'<a href="#{anchor}">{escape(section.heading)}</a>'
@@ -62,7 +78,7 @@ def render(title: str, lead: str, sections: Sequence[Section], *, subtitle: str 
     below = f'<p class="subtitle">{escape(subtitle)}</p>' if subtitle else ""
     contents = f"<nav>{links}</nav>" if len(sections) > 1 else ""
     return f"""<!doctype html>
-<html lang="en">
+<html lang="{_TAGS[lang]}">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
@@ -77,7 +93,7 @@ def render(title: str, lead: str, sections: Sequence[Section], *, subtitle: str 
 <header>
 <h1>{escape(title)}</h1>
 <p class="lead">{escape(lead)}</p>
-{below}
+{first}{below}
 {contents}
 </header>
 <main>
@@ -139,6 +155,23 @@ def tiles(items: Sequence[tuple[str, str, str]]) -> Html:
     )
 
 
+def answers(items: Sequence[tuple[str, str, str, str]]) -> Html:
+    """Return short answers to questions, each as (question, answer, detail, kind).
+
+    `kind` is good, warn or info, as a note's.
+    """
+    return Html(
+        '<div class="answers">'
+        + "".join(
+            f'<div class="answer {escape(kind)}"><div class="label">{escape(question)}</div>'
+            f'<div class="value">{escape(answer)}</div>'
+            f'<div class="detail">{escape(detail)}</div></div>'
+            for question, answer, detail, kind in items
+        )
+        + "</div>"
+    )
+
+
 def table(
     headings: Sequence[str],
     rows: Sequence[Sequence[object]],
@@ -169,9 +202,9 @@ def ranged(value: str, ends: str) -> Html:
     return Html(f'{escape(value)}<span class="range">{escape(ends)}</span>')
 
 
-def figure(svg: str, caption: str, data_table_html: str) -> Html:
+def figure(svg: str, caption: str, data_table_html: str, summary: str = "The numbers") -> Html:
     """Return a chart with its caption, and its numbers behind it for those who cannot see it."""
-    behind = details("The numbers", Html(data_table_html)) if data_table_html else ""
+    behind = details(summary, Html(data_table_html)) if data_table_html else ""
     return Html(f"<figure>{svg}<figcaption>{escape(caption)}</figcaption>{behind}</figure>")
 
 

@@ -62,7 +62,7 @@ def _picture(rows: Sequence[Priced], floor: Floor, decision: Decision, recipe: R
         title="Cost against quality",
         log_x=all(cost > 0 for _, cost in priced),
         path=[row.id for row in rows if row.on_frontier],
-        floor=floor.threshold(base),
+        floor=(floor.threshold(base), "floor"),
     )
     numbers = table(
         ["variant", f"cost per 1,000 ({currency})", floor.metric, "95 % interval"],

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from tael.page.words import Lang
+
 __all__ = [
     "Clean",
     "Columns",
@@ -332,6 +334,7 @@ class Recipe(Section):
     name: str = Field(min_length=1, pattern=r"^[\w.-]+$", description="Name of the run.")
     task: str = Field(description="What to learn: a file's name in tael/task.")
     seed: int = Field(13, ge=0, description="Seed of every random choice.")
+    lang: Lang = Field("en", description="Language of the reports and of the model card.")
     data: Data = Field(description="Records and splits.")
     tokenizer: Tokenizer = Field(Tokenizer(), description="Subword units.")
     model: Model = Field(Model(), description="The Transformer.")

@@ -2,19 +2,27 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tael.compress.manifest import BASELINE, PARENT
 from tael.data.record import Record
 from tael.engine.predictor import Engine, open_engine
+from tael.evaluate.answered import Split
 from tael.evaluate.baseline import majority
-from tael.evaluate.evidence import Evidence, Split
+from tael.evaluate.evidence import Evidence
+from tael.evaluate.learning import Learning, baseline_learning
 from tael.evaluate.report import write_report
+from tael.evaluate.robust import Robustness, measure_robustness
+from tael.evaluate.slices import word_counts
+from tael.evaluate.wording import speaking
 from tael.machine.probe import describe
+from tael.model.linear import LinearModel, document
+from tael.page.words import Lang, Words
 from tael.recipe.fingerprint import fingerprint
 from tael.recipe.load import resolved_yaml
+from tael.task.base import Answer
 from tael.task.classify import Classify
 from tael.train.run import Run
 
@@ -22,22 +30,27 @@ __all__ = ["report"]
 
 SAMPLE = 2000  # train records answered for the report: enough for ± 2 points
 
+Say = Callable[[str], None]
 
-def report(run: Run) -> str:
+
+def report(run: Run, *, lang: Lang | None = None, say: Say = lambda _: None) -> str:
     """Write report.html, report.json, model-card.md and curves/; return the first sentence.
 
     The parent (the trained network in float32) answers a sample of train, dev and test; majority
-    and TF-IDF answer dev and test.
+    and TF-IDF answer dev and test. The parent and the variant that was chosen, where the run is
+    priced, answer changed texts; TF-IDF learns from parts of train. `lang` None: as the recipe
+    says. `say` hears what takes time, before it does.
     """
     parent, tfidf = open_engine(run.folder, PARENT), open_engine(run.folder, BASELINE)
     task = parent.task
     assert isinstance(task, Classify), "the only task so far that has a report"
-    train = run.records("train")
-    records = {"train": _sample(train, run.recipe.seed), "dev": run.records("dev")}
-    records["test"] = run.records("test")
+    words = speaking(lang or run.recipe.lang)
+    train, dev = run.records("train"), run.records("dev")
+    records = {"train": _sample(train, run.recipe.seed), "dev": dev, "test": run.records("test")}
     splits = {name: _answer(parent, rows) for name, rows in records.items() if rows}
     constant = majority(task.references(train), task.kind, task.labels)
     judged = {name: split for name, split in splits.items() if name != "train"}
+    main = next(name for name in ("test", "dev", "train") if name in splits)
     evidence = Evidence(
         name=run.recipe.name,
         task=task.name,
@@ -53,15 +66,78 @@ def report(run: Run) -> str:
         counts=_counts(run.folder / "data" / "report.json"),
         costs=json.loads((run.folder / "costs.json").read_text("utf-8")),
         currency=run.recipe.machine.currency,
-        recipe=_dotted(fingerprint(run.recipe)),
+        recipe=fingerprint(run.recipe),
         recipe_yaml=resolved_yaml(run.recipe),
         machine=describe(),
         parameters=sum(weight.numel() for weight in run.network().parameters()),
         steps_per_epoch=len(train) / run.recipe.train.batch,
-        notes=_notes(len(train), len(records["train"]), splits, task),
+        notes=_notes(words, len(train), len(records["train"]), splits, task),
         seed=run.recipe.seed,
+        known=word_counts(str(record["text"]) for record in train),
+        robustness=_robustness(run, parent, splits[main], say),
+        learning=_learning(run, tfidf, train, dev, splits[main], say),
+        lang=words.lang,
     )
     return write_report(run.folder, evidence).sentence
+
+
+def _robustness(run: Run, parent: Engine, part: Split, say: Say) -> list[Robustness]:
+    """Ask the parent and what is served, if that is another, the same changed texts."""
+    engines = [parent]
+    chosen = _chosen(run.folder / "price" / "frontier.json")
+    if chosen not in (None, PARENT):
+        engines.append(open_engine(run.folder, chosen))
+    task = parent.task
+    assert isinstance(task, Classify), "the only task so far that has a report"
+    return [
+        measure_robustness(
+            engine,
+            part,
+            task.kind,
+            task.labels,
+            task.metric,
+            system=engine.variant.id,
+            seed=run.recipe.seed,
+            say=say,
+        )
+        for engine in engines
+    ]
+
+
+def _chosen(frontier: Path) -> str | None:
+    if not frontier.is_file():
+        return None
+    chosen: str | None = json.loads(frontier.read_text("utf-8"))["chosen"]
+    return chosen
+
+
+def _learning(
+    run: Run,
+    tfidf: Engine,
+    train: Sequence[Record],
+    dev: Sequence[Record],
+    part: Split,
+    say: Say,
+) -> list[Learning]:
+    task = tfidf.task
+    assert isinstance(task, Classify), "the only task so far that has a report"
+
+    def answer(model: LinearModel) -> list[Answer]:
+        return task.decode(model.logits([document(task.repaired(one)) for one in part.records]))
+
+    say(f"learning curve of TF-IDF: 25 % and 50 % of {len(train):,} training records, three times")
+    found = baseline_learning(
+        LinearModel.load(tfidf.folder),
+        answer,
+        train,
+        dev,
+        part.references,
+        kind=task.kind,
+        labels=task.labels,
+        metric=task.metric,
+        seed=run.recipe.seed,
+    )
+    return [] if found is None else [found]
 
 
 def _sample(records: Sequence[Record], seed: int) -> list[Record]:
@@ -75,18 +151,29 @@ def _answer(engine: Engine, records: Sequence[Record]) -> Split:
     return Split(engine.predict(records), references, records)
 
 
-def _notes(train: int, sampled: int, splits: dict[str, Split], task: Classify) -> list[str]:
+def _notes(
+    words: Words, train: int, sampled: int, splits: Mapping[str, Split], task: Classify
+) -> list[str]:
     notes = []
     if sampled < train:
-        notes.append(f"train scores are of a random sample: {sampled:,} of its {train:,} records")
+        notes.append(
+            words(
+                "Train scores are of a random sample: {sample} of its {all} records.",
+                sample=f"{sampled:,}", all=f"{train:,}",
+            )
+        )  # fmt: skip
     examples = [e for split in splits.values() for e in task.encode_many(split.records)]
     cut = [example.cut for example in examples if example.cut]
     if cut:
         tokens = sum(map(len, examples)) + sum(cut)
         notes.append(
-            f"{len(cut):,} of {len(examples):,} texts are longer than data.max_tokens "
-            f"({task.max_tokens}): {sum(cut) / tokens:.1%} of all tokens are cut"
-        )
+            words(
+                "{cut} of {all} texts are longer than data.max_tokens ({most}): {share} of all "
+                "tokens are cut.",
+                cut=f"{len(cut):,}", all=f"{len(examples):,}", most=task.max_tokens,
+                share=words.percent(sum(cut) / tokens),
+            )
+        )  # fmt: skip
     return notes
 
 
@@ -98,13 +185,3 @@ def _history(path: Path) -> list[dict[str, Any]]:
 def _counts(path: Path) -> dict[str, Any]:
     counts: dict[str, Any] = json.loads(path.read_text("utf-8")).get("counts", {})
     return counts
-
-
-def _dotted(tree: dict[str, Any], above: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _dotted(value, f"{above}{key}.")
-        else:
-            flat[f"{above}{key}"] = value
-    return flat

@@ -40,11 +40,17 @@ def run(
         try:
             with track.phase("variants"):
                 make_variants(opened, progress=progress)
-            if not (folder / "report.html").exists():
-                with track.phase("report"):
-                    shown.say(report(opened))
+            frontier, failed = None, None
             with track.phase("price"):
-                frontier = price(folder, progress=progress)
+                try:
+                    frontier = price(folder, recipe, progress=progress)
+                except FloorError as error:  # its files are written; the report is still to come
+                    failed = error
+            with track.phase("report"):  # last, for it asks what was chosen
+                shown.say(report(opened, lang=recipe.lang, say=shown.say))
+            if frontier is None:
+                assert failed is not None, "nothing was chosen"
+                raise failed
             for line in (*overview(frontier.variants, frontier.chosen), frontier.sentence):
                 shown.say(line)
         finally:

@@ -80,7 +80,8 @@ def check_same(folder: Path, recipe: Recipe) -> None:
     is older than the key, counts as its default.
     """
     lock = read_lock(folder)
-    changed = difference(defaults() | lock.recipe, fingerprint(recipe))
+    lang = {"lang": recipe.lang}
+    changed = difference(defaults() | lock.recipe | lang, fingerprint(recipe))
     for path, old in lock.data.items():
         if Path(path).exists() and sha256(Path(path)) != old:
             changed.append(f"{path}: changed since the run started")

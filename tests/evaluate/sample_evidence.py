@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from tael.evaluate.evidence import Evidence, Split
+from tael.evaluate.answered import Split
+from tael.evaluate.evidence import Evidence
 
 ENDINGS = {
     "正面": ["房间很干净，服务也好，下次还会来。", "位置方便，早餐不错。", "性价比很高，推荐！"],
@@ -99,12 +100,17 @@ def evidence(classes: int = 4, **changes: Any) -> Evidence:
             "tfidf": tfidf,
         },
         "history": history(),
-        "counts": {"rows read": 7204, "exact duplicates": 1203, "near duplicates": 401},
+        "counts": {
+            "train: rows read": 7204, "exact duplicates removed": 1203,
+            "near duplicates removed": 401, "train rows removed: they repeat dev or test": 40,
+            "dev rows that repeat train": 21, "test rows that repeat train": 19,
+            "train rows": 4000, "dev rows": 800, "test rows": 800,
+        },
         "costs": {
             "seconds": {"data": 8.1, "tokenizer": 3.0, "pretrain": 260.4, "train": 144.9},
             "price_per_hour": 0.1, "money": 0.0116, "train_tokens": 912_000,
         },
-        "recipe": {"train.epochs": 3, "model.dropout": 0.1, "model.preset": "small"},
+        "recipe": {"train.epochs": 3, "data.clean.dedup": "near", "model.dropout": 0.1, "model.preset": "small"},
         "recipe_yaml": "name: hotel-reviews\ntask: classify\ndata:\n  train: reviews.csv\n",
         "machine": {"cpu": "2 cores", "torch": "2.13"},
         "parameters": 5_312_004,

@@ -12,8 +12,9 @@ import pytest
 from sample_evidence import evidence
 
 from tael.errors import UsageError
+from tael.evaluate.answered import Split
 from tael.evaluate.curves import thin
-from tael.evaluate.evidence import Evidence, Split, find
+from tael.evaluate.evidence import Evidence, find
 from tael.evaluate.mistakes import worst
 from tael.evaluate.report import write_report
 

@@ -20,7 +20,7 @@ CHARTS: dict[str, Callable[[], str]] = {
     ),
     "scatter": lambda: chart.scatter(
         [chart.Point(x, 3**i / 1e3, 0.8 + i / 100, 0.7, 0.95, i == 1) for i, x in enumerate(NASTY)],
-        x="cost", y="accuracy", title="Frontier", log_x=True, path=NASTY[:2], floor=0.8,
+        x="cost", y="accuracy", title="Frontier", log_x=True, path=NASTY[:2], floor=(0.8, "底线"),
     ),
     "bars": lambda: chart.bars(dict.fromkeys(NASTY, 2.0), x="texts", title="Classes",
                                intervals={"正面": (1.0, 3.0)}),
@@ -28,7 +28,8 @@ CHARTS: dict[str, Callable[[], str]] = {
     "heatmap": lambda: chart.heatmap(COUNTS, NASTY, x="answered", y="truth", title="Confusion"),
     "many": lambda: chart.heatmap([[1.0] * 30] * 30, [f"c{i}" for i in range(30)],
                                   x="answered", y="truth", title="Many"),
-    "reliability": lambda: chart.reliability([(0.6, 0.5, 3), (0.9, 0.95, 30)], title="Trust"),
+    "reliability": lambda: chart.reliability([(0.6, 0.5, 3), (0.9, 0.95, 30)], title="Trust",
+                                          x="sure", y="right", names=("line", "模型")),
 }  # fmt: skip
 
 
