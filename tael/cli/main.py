@@ -15,8 +15,9 @@ from typing import Annotated, cast
 
 import typer
 
-from tael.cli import look
+from tael.cli import key, look
 from tael.cli.options import (
+    Database,
     Json,
     Out,
     Overrides,
@@ -24,6 +25,7 @@ from tael.cli.options import (
     Reading,
     RecipeFile,
     RunFolder,
+    ServedRun,
     Terms,
     Variant,
 )
@@ -310,27 +312,26 @@ def serve(
 
 @app.command()
 def bill(
-    run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="The served run's folder; or --db.")
-    ] = None,
-    db: Annotated[str | None, typer.Option(metavar="URL", help="The ledger that was served.")] = (
-        None
-    ),
+    served: ServedRun = None,
+    db: Database = None,
     as_json: Json = False,
 ) -> None:
     """Print what each API key used and owes."""
-    if run is None and db is None:
+    if served is None and db is None:
         raise UsageError("which ledger? `tael bill RUN`, or `tael bill --db URL`")
     from tael.serve.bill import bill as read_bill
     from tael.serve.bill import ledger_url
 
-    read = read_bill(ledger_url(run or Path(), db))
+    read = read_bill(ledger_url(served or Path(), db))
     if as_json:
         show_json(read.to_json())
         return
     from tael.cli.show import show_bill
 
     show_bill(read)
+
+
+app.add_typer(key.app, name="key")
 
 
 @app.command()

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "Database",
     "Json",
     "Out",
     "Overrides",
@@ -13,6 +14,7 @@ __all__ = [
     "Reading",
     "RecipeFile",
     "RunFolder",
+    "ServedRun",
     "Terms",
     "Variant",
 ]
@@ -35,6 +37,12 @@ Reading = Annotated[
     ),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: runs/NAME.")]
+ServedRun = Annotated[
+    Path | None, typer.Argument(metavar="RUN", help="The served run's folder; or --db.")
+]
+Database = Annotated[
+    str | None, typer.Option("--db", metavar="URL", help="The ledger that was served.")
+]
 Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The run's folder; default: runs/NAME.")
 ]

@@ -19,7 +19,7 @@ from tael.files import write_text
 from tael.recipe.fields import ENGLISH, fields, sections
 from tael.recipe.source import parse
 
-__all__ = ["pages", "write"]
+__all__ = ["pages", "verbs", "write"]
 
 LANGUAGES = ("en", "zh")
 _MADE = {
@@ -49,6 +49,15 @@ def pages() -> dict[str, str]:
     return made
 
 
+def verbs(group: Any = None, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command by what is typed after `tael`, those of a group too: `key list`."""
+    group = group or typer.main.get_command(app)
+    for name, command in group.commands.items():
+        yield f"{before}{name}", command
+        if hasattr(command, "commands"):
+            yield from verbs(command, f"{before}{name} ")
+
+
 def _recipe(language: str) -> Iterator[str]:
     chinese = _yaml("tael.recipe", "fields.zh.yaml")
     english = language == "en"
@@ -73,10 +82,9 @@ def _recipe(language: str) -> Iterator[str]:
 def _commands(language: str) -> Iterator[str]:
     words, english = _yaml("tael.cli", "words.yaml"), language == "en"
     yield from _lead("commands", language)
-    group: Any = typer.main.get_command(app)
-    for name, command in {"tael": group, **group.commands}.items():
-        yield from ("", f"## {'tael' if command is group else f'tael {name}'}", "")
-        yield " ".join(str(command.help).split()) if english else words["commands"][name]
+    for name, command in [("", typer.main.get_command(app)), *verbs()]:
+        yield from ("", f"## tael {name}".rstrip(), "")
+        yield " ".join(str(command.help).split()) if english else words["commands"][name or "tael"]
         parameters = [p for p in command.params if p.name != "help"]
         if parameters:
             yield from ("", "| what | meaning | default |" if english else "| 参数 | 含义 | 默认 |")

@@ -70,7 +70,10 @@ class Keys:
     """Finds the account of an `Authorization` header; keeps the accounts in memory."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
-        """Read the accounts; one that another process adds later is found when it is first used."""
+        """Read the accounts; one that another process adds later is found when it is first used.
+
+        One that is revoked later stays in memory, and the ledger refuses its reservations.
+        """
         self._engine = engine
         self._clock = clock
         self._load()
@@ -90,7 +93,11 @@ class Keys:
     def _load(self) -> None:
         self._loaded = self._clock()
         with self._engine.begin() as connection:
-            rows = connection.execute(select(accounts.c.key_hash, accounts.c.id, accounts.c.name))
+            rows = connection.execute(
+                select(accounts.c.key_hash, accounts.c.id, accounts.c.name).where(
+                    accounts.c.revoked_at.is_(None)
+                )
+            )
             self._accounts = {key_hash: Account(id, name) for key_hash, id, name in rows}
 
 

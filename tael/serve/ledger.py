@@ -29,6 +29,7 @@ from tael.serve.tables import accounts, answers, ledger
 
 __all__ = [
     "KEY_LIFETIME_MICROS",
+    "PARTS",
     "Ledger",
     "Operation",
     "Outcome",
@@ -94,6 +95,7 @@ class _Balance:
     budget_micros: int | None
     spent: int  # parts
     held: int  # parts
+    revoked: bool
 
     def allows(self, parts: int) -> bool:
         return (
@@ -190,6 +192,8 @@ class _Group:
         return self._charge(operation)
 
     def _hold(self, reserve: Reserve) -> Outcome:
+        if self.balances[reserve.account].revoked:
+            return _revoked()
         known = self._known(reserve)
         if known is not None:
             body_hash, answer = known
@@ -280,7 +284,13 @@ def _reserve(operation: Operation) -> Reserve:
 
 # In the order of ids, so that two servers never wait for each other.
 _BALANCES = (
-    select(accounts.c.id, accounts.c.budget_micros, accounts.c.spent_parts, accounts.c.held_parts)
+    select(
+        accounts.c.id,
+        accounts.c.budget_micros,
+        accounts.c.spent_parts,
+        accounts.c.held_parts,
+        accounts.c.revoked_at,
+    )
     .where(accounts.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(accounts.c.id)
     .with_for_update()
@@ -289,8 +299,8 @@ _BALANCES = (
 
 def _lock_balances(connection: Connection, ids: Sequence[int]) -> dict[int, _Balance]:
     return {
-        account: _Balance(budget, int(spent), int(held))
-        for account, budget, spent, held in connection.execute(_BALANCES, {"ids": ids})
+        account: _Balance(budget, int(spent), int(held), revoked_at is not None)
+        for account, budget, spent, held, revoked_at in connection.execute(_BALANCES, {"ids": ids})
     }
 
 
@@ -347,6 +357,15 @@ def _sums(connection: Connection, which: Any) -> dict[int, int]:
     for account, micros_per_million, units in connection.execute(query):
         parts[account] = parts.get(account, 0) + int(units) * micros_per_million
     return parts
+
+
+def _revoked() -> RefusedError:
+    return RefusedError(
+        "this API key was revoked; ask whoever runs the service for another",
+        401,
+        code="invalid_api_key",
+        param="Authorization",
+    )
 
 
 def _other_body() -> RefusedError:

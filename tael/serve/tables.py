@@ -28,6 +28,7 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    update,
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -36,7 +37,7 @@ from tael.errors import RunError, UsageError
 
 __all__ = ["accounts", "answers", "ledger", "open_database", "sqlite_file"]
 
-VERSION = 1
+VERSION = 2
 _metadata = MetaData()
 _Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only in INTEGER
 
@@ -50,6 +51,7 @@ accounts = Table(
     Column("spent_parts", String(40), nullable=False),  # follows from the ledger
     Column("held_parts", String(40), nullable=False),  # reserved and still open
     Column("at", BigInteger, nullable=False),  # all times: microseconds since 1970, UTC
+    Column("revoked_at", BigInteger),  # null: the key may be used
 )
 
 # Append-only: what was reserved before work, and how each reservation ended.
@@ -96,7 +98,8 @@ for _change in ("UPDATE", "DELETE"):
 def open_database(url: str, *, create: bool = True) -> Engine:
     """Open the ledger at `url`, making its tables where there are none and `create` is true.
 
-    Raises UsageError for an URL that cannot be understood, RunError where there is no ledger, where
+    A ledger of version 1 is brought to this one, which only adds to it. Raises UsageError for an
+    URL that cannot be understood, RunError where there is no ledger, where
     it cannot be reached, or where another version of tael made it.
     """
     file = sqlite_file(url)
@@ -181,6 +184,10 @@ def _check_version(connection: Connection, create: bool, url: URL) -> None:
         connection.execute(insert(_version).values(version=VERSION))
         return
     found = connection.execute(select(_version.c.version)).scalar_one_or_none()
+    if found == 1:
+        connection.exec_driver_sql("ALTER TABLE accounts ADD COLUMN revoked_at BIGINT")
+        connection.execute(update(_version).values(version=VERSION))
+        return
     if found != VERSION:
         raise RunError(
             f"{url!r}: the ledger has version {found}, this tael reads version {VERSION}; "

@@ -27,6 +27,7 @@ VERBS = [
     "price",
     "serve",
     "bill",
+    "key",
     "doctor",
     "demo",
 ]
