@@ -15,10 +15,11 @@ from typing import Annotated, cast
 
 import typer
 
-from tael.cli import key, look
+from tael.cli import judge, key, look
 from tael.cli.options import (
     Database,
     Json,
+    Language,
     Out,
     Overrides,
     Quiet,
@@ -28,6 +29,7 @@ from tael.cli.options import (
     ServedRun,
     Terms,
     Variant,
+    spoken,
 )
 from tael.cli.show import ready_for_pipes, show_json, show_lines, show_next
 from tael.errors import FloorError, TaelError, UsageError
@@ -190,12 +192,14 @@ def run(
     recipe: RecipeFile,
     overrides: Overrides = None,
     out: Out = None,
+    lang: Language = None,
     quiet: Quiet = False,
 ) -> None:
     """Do all of RECIPE, from data to price. Goes on where it stopped."""
     from tael.recipe.load import load_recipe
 
-    loaded = load_recipe(recipe, overrides or [])  # before torch: a typing error shows at once
+    # Before torch: a typing error shows at once.
+    loaded = load_recipe(recipe, spoken(overrides, lang))
     from tael.road.run import run as run_recipe
 
     folder = run_recipe(loaded, out, progress=not quiet)
@@ -208,12 +212,13 @@ def train(
     recipe: RecipeFile,
     overrides: Overrides = None,
     out: Out = None,
+    lang: Language = None,
     quiet: Quiet = False,
 ) -> None:
     """Train the model of RECIPE and write its run folder. Goes on where it stopped."""
     from tael.recipe.load import load_recipe
 
-    loaded = load_recipe(recipe, overrides or [])
+    loaded = load_recipe(recipe, spoken(overrides, lang))
     from tael.train.train import train as train_recipe
 
     folder = train_recipe(loaded, out, progress=not quiet)
@@ -221,26 +226,9 @@ def train(
         show_next(f"tael evaluate {folder}")
 
 
-@app.command()
-def evaluate(
-    run: RunFolder,
-    reading: Reading = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Labelled records; default: the run's test split."),
-    ] = None,
-    variant: Variant = None,
-    as_json: Json = False,
-) -> None:
-    """Score the chosen variant of RUN. Intervals are 95 % ones."""
-    from tael.cli.show import show_scores
-    from tael.road.evaluate import evaluate as evaluate_run
-
-    scores = evaluate_run(run, data, variant, reading or [])
-    if as_json:
-        show_json(scores)
-    else:
-        show_scores(scores)
+app.command()(judge.evaluate)
+app.command()(judge.report)
+app.command()(judge.ablate)
 
 
 @app.command()
@@ -265,7 +253,9 @@ def predict(
 
 
 @app.command()
-def price(run: RunFolder, terms: Terms = None, as_json: Json = False) -> None:
+def price(
+    run: RunFolder, terms: Terms = None, lang: Language = None, as_json: Json = False
+) -> None:
     """Measure the variants of RUN and choose. The cheapest that keeps the floor wins.
 
     A finished run is priced anew, without training, on other terms: price.floor="accuracy >= 0.9".
@@ -273,7 +263,7 @@ def price(run: RunFolder, terms: Terms = None, as_json: Json = False) -> None:
     from tael.road.price import price as price_run
 
     try:
-        frontier = price_run(run, terms or [], progress=not as_json)
+        frontier = price_run(run, terms or [], lang=lang, progress=not as_json)
     except FloorError:
         if as_json:  # the evidence is complete, only nothing was chosen
             show_json(json.loads((run / "price" / "frontier.json").read_text("utf-8")))

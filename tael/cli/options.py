@@ -5,9 +5,12 @@ from typing import Annotated
 
 import typer
 
+from tael.errors import UsageError
+
 __all__ = [
     "Database",
     "Json",
+    "Language",
     "Out",
     "Overrides",
     "Quiet",
@@ -17,7 +20,20 @@ __all__ = [
     "ServedRun",
     "Terms",
     "Variant",
+    "spoken",
 ]
+
+
+def spoken(overrides: list[str] | None, lang: str | None) -> list[str]:
+    """Return the overrides with `--lang` laid over them."""
+    return [*(overrides or []), *([f"lang={lang}"] if lang else [])]
+
+
+def _language(value: str | None) -> str | None:
+    if value not in (None, "en", "zh"):
+        raise UsageError(f"--lang {value}: the pages are written in en or zh")
+    return value
+
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
 Overrides = Annotated[
@@ -51,3 +67,12 @@ Variant = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        "--lang",
+        metavar="en|zh",
+        help="Language of the pages; default: the recipe's `lang`.",
+        callback=_language,
+    ),
+]

@@ -88,10 +88,15 @@ def difference_over_seeds(
 
 
 def mean_over_seeds(
-    found: Sequence[Outcomes], metric: str, *, resamples: int = 500, seed: int = 0
+    found: Sequence[Outcomes],
+    metric: str,
+    *,
+    keys: Sequence[Sequence[str]] | None = None,
+    resamples: int = 500,
+    seed: int = 0,
 ) -> Effect:
-    """Return the mean of `metric` over seeds that all answered the same records."""
-    places = _places(None, [one.size for one in found])
+    """Return the mean of `metric` over seeds; `keys` names their records, None: all the same."""
+    places = _places(keys, [one.size for one in found])
     return _effect(lambda s, w_RN: _named(found[s], w_RN, metric), places, metric, resamples, seed)
 
 

@@ -13,9 +13,16 @@ from tael.train.run import Run
 __all__ = ["price"]
 
 
-def price(run: str | Path, terms: Sequence[str] = (), *, progress: bool = True) -> Frontier:
+def price(
+    run: str | Path,
+    terms: Sequence[str] = (),
+    *,
+    lang: str | None = None,
+    progress: bool = True,
+) -> Frontier:
     """Price `run` on the terms of its recipe, with `terms` (`price.floor=…`) laid over them.
 
+    `lang` is the language of the page; None: as the recipe says.
     Raises UsageError for a term that would need another model, RecipeError for a wrong value,
     FloorError where no variant keeps the floor (the files are written even then), RunError where
     another process works in the run.
@@ -29,6 +36,6 @@ def price(run: str | Path, terms: Sequence[str] = (), *, progress: bool = True) 
                 f"machine.price_per_hour and machine.currency only; for another model "
                 f"`tael run RECIPE {term} --out DIR`"
             )
-    recipe = load_recipe(folder / "recipe.yaml", terms)
+    recipe = load_recipe(folder / "recipe.yaml", [*terms, *([f"lang={lang}"] if lang else [])])
     with guard.writable(folder), guard.locked(folder), guard.catch_signals(folder):
         return measure(folder, recipe, progress=progress)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tael.compress.manifest import BASELINE, PARENT
+from tael.compress.variant import make_variants
 from tael.data.record import Record
 from tael.engine.predictor import Engine, open_engine
 from tael.evaluate.answered import Split
@@ -22,15 +23,39 @@ from tael.model.linear import LinearModel, document
 from tael.page.words import Lang, Words
 from tael.recipe.fingerprint import fingerprint
 from tael.recipe.load import resolved_yaml
+from tael.road.learning import learn_parts, network_learning
 from tael.task.base import Answer
 from tael.task.classify import Classify
+from tael.train import guard
 from tael.train.run import Run
 
-__all__ = ["report"]
+__all__ = ["report", "write"]
 
 SAMPLE = 2000  # train records answered for the report: enough for ± 2 points
 
 Say = Callable[[str], None]
+
+
+def write(
+    run: str | Path,
+    *,
+    lang: Lang | None = None,
+    learning_curve: bool = False,
+    progress: bool = True,
+    say: Say = lambda _: None,
+) -> str:
+    """Write the report of a finished run anew and return its first sentence.
+
+    With `learning_curve` the recipe is first trained on parts of the data (`learn_parts`). The
+    variants are made where they are missing. Raises RunError where another process works in the
+    run.
+    """
+    opened = Run(Path(run))
+    if learning_curve:
+        learn_parts(opened, progress=progress, say=say)
+    with guard.writable(opened.folder), guard.locked(opened.folder):
+        make_variants(opened, progress=progress)
+        return report(opened, lang=lang, say=say)
 
 
 def report(run: Run, *, lang: Lang | None = None, say: Say = lambda _: None) -> str:
@@ -75,7 +100,7 @@ def report(run: Run, *, lang: Lang | None = None, say: Say = lambda _: None) -> 
         seed=run.recipe.seed,
         known=word_counts(str(record["text"]) for record in train),
         robustness=_robustness(run, parent, splits[main], say),
-        learning=_learning(run, tfidf, train, dev, splits[main], say),
+        learning=_learning(run, tfidf, splits[main], say),
         lang=words.lang,
     )
     return write_report(run.folder, evidence).sentence
@@ -114,30 +139,30 @@ def _chosen(frontier: Path) -> str | None:
 def _learning(
     run: Run,
     tfidf: Engine,
-    train: Sequence[Record],
-    dev: Sequence[Record],
     part: Split,
     say: Say,
 ) -> list[Learning]:
+    """Return the curve of the baseline, and of the network where its parts are trained."""
     task = tfidf.task
     assert isinstance(task, Classify), "the only task so far that has a report"
 
     def answer(model: LinearModel) -> list[Answer]:
         return task.decode(model.logits([document(task.repaired(one)) for one in part.records]))
 
+    train = run.records("train")
     say(f"learning curve of TF-IDF: 25 % and 50 % of {len(train):,} training records, three times")
     found = baseline_learning(
         LinearModel.load(tfidf.folder),
         answer,
         train,
-        dev,
+        run.records("dev"),
         part.references,
         kind=task.kind,
         labels=task.labels,
         metric=task.metric,
         seed=run.recipe.seed,
     )
-    return [] if found is None else [found]
+    return [one for one in (found, network_learning(run)) if one is not None]
 
 
 def _sample(records: Sequence[Record], seed: int) -> list[Record]:

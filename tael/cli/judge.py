@@ -1,0 +1,99 @@
+"""The verbs that judge: a variant's scores, a run's report, a change of the recipe."""
+
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from tael.cli.options import Json, Language, Overrides, Quiet, RecipeFile, RunFolder, Variant
+from tael.cli.show import show_json, show_lines, show_scores
+from tael.page.words import Lang
+
+__all__ = ["ablate", "evaluate", "report"]
+
+
+def evaluate(
+    run: RunFolder,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Labelled records; default: the run's test split."),
+    ] = None,
+    variant: Variant = None,
+    as_json: Json = False,
+) -> None:
+    """Score the chosen variant of RUN. Intervals are 95 % ones."""
+    from tael.road.evaluate import evaluate as evaluate_run
+
+    scores = evaluate_run(run, data, variant)
+    if as_json:
+        show_json(scores)
+    else:
+        show_scores(scores)
+
+
+def report(
+    run: RunFolder,
+    learning_curve: Annotated[
+        bool,
+        typer.Option("--learning-curve", help="Train on 25 and 50 % first: would more data help?"),
+    ] = False,
+    lang: Language = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the report and model card of RUN anew. Answers are computed afresh."""
+    from tael.road.report import write
+
+    def say(line: str) -> None:
+        if not quiet:
+            show_lines([line])
+
+    told = write(
+        run,
+        lang=cast(Lang | None, lang),
+        learning_curve=learning_curve,
+        progress=not quiet,
+        say=say,
+    )
+    say(told)
+    say(str(run / "report.html"))
+
+
+def ablate(
+    recipe: RecipeFile,
+    changes: Overrides = None,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", help="Trainings of each of the two recipes, 3 at least.")
+    ] = 3,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Its runs; default: runs/NAME-ablation.")
+    ] = None,
+    lang: Language = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Say what KEY=VALUE does to RECIPE. Trains both with several seeds.
+
+    Each training is a run of its own, so the same command goes on where it stopped.
+    """
+    from tael.evaluate.wording import speaking
+    from tael.road.ablate import ablate as ablate_recipe
+
+    silent = quiet or as_json
+
+    def say(line: str) -> None:
+        if not silent:
+            show_lines([line])
+
+    found, folder = ablate_recipe(
+        recipe,
+        changes or [],
+        seeds=seeds,
+        out=out,
+        lang=cast(Lang | None, lang),
+        progress=not silent,
+        say=say,
+    )
+    if as_json:
+        show_json(found.to_json(speaking(cast(Lang, lang or "en"))))
+    elif not quiet:
+        show_lines([str(folder / "ablation.html")])
