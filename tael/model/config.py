@@ -20,7 +20,7 @@ _CHOICES: dict[str, tuple[str | None, ...]] = {
 }
 _SIZES = ("vocab", "hidden", "layers", "heads", "ffn", "max_positions", "sharing")
 _SIZES_OR_NONE = ("kv_heads", "head_size", "embedding_size", "decoder_layers", "window")
-_SHARES = ("dropout", "attention_dropout", "droppath")
+_SHARES = ("dropout", "attention_dropout", "ffn_dropout", "droppath")
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,18 @@ class Rescale:
     """How rotary positions are stretched beyond the length that was trained.
 
     linear: positions divided by `factor`; dynamic: the base grows with the length (NTK); llama3:
-    slow frequencies are divided, fast ones kept, between `low` and `high` turns in `original`.
+    slow frequencies are divided, fast ones kept, between `low` and `high` turns in `original`;
+    longrope: each frequency is divided by its own number, of `short` in texts up to `original`
+    positions and of `long` in longer ones, and cosines and sines are multiplied by `factor`.
     """
 
-    kind: Literal["linear", "dynamic", "llama3"]
+    kind: Literal["linear", "dynamic", "llama3", "longrope"]
     factor: float
     low: float = 1.0
     high: float = 4.0
     original: int = 8192
+    short: tuple[float, ...] = ()
+    long: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class ModelConfig:
     max_positions: int = 512
     position_offset: int = 0  # rows of the position table before the first token's (RoBERTa: 2)
     rotary_base: float = 10_000.0
-    rotary_base_local: float | None = None  # of local layers
+    rotary_base_local: float | None = None  # of local layers, which are not rescaled then
     rotary_share: float = 1.0  # of each head's numbers that turn
     rescale: Rescale | None = None
     relative_buckets: int = 32
@@ -88,7 +92,7 @@ class ModelConfig:
     ffn_bias: bool = True
 
     types: int = 2  # segments: 0 for the first text, 1 for the second; 0: the model has none
-    embedding_size: int | None = None  # projected to hidden where it differs
+    embedding_size: int | None = None  # then projected to hidden; None: as wide, no projection
     embedding_scale: float = 1.0
     pad: int = 0
 
@@ -102,10 +106,12 @@ class ModelConfig:
     pool_activation: str = "tanh"  # of a dense layer before the classifier; none: no such layer
     pool_bias: bool = True
     pool_norm: bool = False
+    token_dense: bool = False  # the same dense layer and norm before each token's classes
     class_bias: bool = True
 
     dropout: float = 0.1  # on hidden states
     attention_dropout: float = 0.1  # on attention weights
+    ffn_dropout: float = 0.0  # within the feed-forward layer
     droppath: float = 0.0  # chance that a residual branch is skipped for a row
 
     def __post_init__(self) -> None:
@@ -141,7 +147,7 @@ class ModelConfig:
         """Return the number of parameters without a head: a sum, so nothing is allocated."""
         norm = self.hidden * (2 if self.norm == "layer" and self.norm_bias else 1)
         rows = self.vocab * self.token_width
-        if self.token_width != self.hidden:
+        if self.embedding_size is not None:
             rows += (self.token_width + 1) * self.hidden
         around = rows + self.types * self.token_width
         stacks: tuple[Literal["encoder", "decoder"], ...] = (

@@ -79,12 +79,20 @@ class TokenHead(nn.Module):
     def __init__(self, config: ModelConfig, classes: int, kind: Literal["tag", "qa"]) -> None:
         super().__init__()
         self.kind: HeadKind = kind
+        self.dense = None
+        if config.token_dense:
+            self.dense = nn.Linear(config.hidden, config.hidden, bias=config.pool_bias)
+            self.activation = activation(config.pool_activation)
+            self.norm = norm(config) if config.pool_norm else nn.Identity()
         self.dropout = nn.Dropout(config.dropout if kind == "tag" else 0.0)
         self.classifier = nn.Linear(config.hidden, classes)
 
     def forward(self, hidden_BTD: Tensor, batch: Batch, embedding_VD: Tensor) -> Tensor:
         """Return logits (B, T, C), or (N, C) at the chosen positions only."""
-        logits_NC: Tensor = self.classifier(self.dropout(chosen(hidden_BTD, batch)))
+        x_ND = chosen(hidden_BTD, batch)
+        if self.dense is not None:
+            x_ND = self.norm(self.activation(self.dense(x_ND)))
+        logits_NC: Tensor = self.classifier(self.dropout(x_ND))
         return logits_NC
 
 

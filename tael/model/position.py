@@ -57,21 +57,30 @@ class Rotary(nn.Module):
     Pairs are a number of a head's first half and the one as far into its second half.
     """
 
-    def __init__(self, config: ModelConfig, base: float) -> None:
+    def __init__(self, config: ModelConfig, base: float, rescale: Rescale | None) -> None:
         super().__init__()
         self.size = int(config.width * config.rotary_share)
-        self.base, self.rescale, self.trained = base, config.rescale, config.max_positions
+        self.base, self.rescale, self.trained = base, rescale, config.max_positions
         # No parameter and no buffer: a change of dtype must leave the frequencies exact.
-        self.frequencies_K = _frequencies(self.size, base, config.rescale)
+        self.frequencies_K = _frequencies(self.size, base, rescale)
 
     def forward(self, positions_BT: Tensor, dtype: torch.dtype) -> Rotation:
         """Return cos and sin for positions (B, T) or (T,), computed in float32."""
         frequencies_K = self.frequencies_K
         if self.rescale is not None and self.rescale.kind == "dynamic":
             frequencies_K = self._grown(int(positions_BT.max()) + 1)
+        factor = 1.0
+        if self.rescale is not None and self.rescale.kind == "longrope":
+            frequencies_K = self._stretched(int(positions_BT.max()) + 1, self.rescale)
+            factor = self.rescale.factor
         angles_BTK = positions_BT[..., None].float() * frequencies_K.to(positions_BT.device)
         angles_B1TK = torch.cat([angles_BTK, angles_BTK], dim=-1).unsqueeze(-3)
-        return angles_B1TK.cos().to(dtype), angles_B1TK.sin().to(dtype)
+        return (factor * angles_B1TK.cos()).to(dtype), (factor * angles_B1TK.sin()).to(dtype)
+
+    def _stretched(self, length: int, rescale: Rescale) -> Tensor:
+        """Divide by one list or the other (Ding et al. 2024, LongRoPE, arXiv:2402.13753)."""
+        divisors = rescale.short if length <= rescale.original else rescale.long
+        return self.frequencies_K / torch.tensor(divisors)
 
     def _grown(self, length: int) -> Tensor:
         assert self.rescale is not None, "only rescaled positions grow"
@@ -96,7 +105,7 @@ def rotate(x_BHTK: Tensor, rotation: Rotation) -> Tensor:
 def _frequencies(size: int, base: float, rescale: Rescale | None) -> Tensor:
     steps_K = torch.arange(0, size, 2, dtype=torch.int64, device="cpu").float()
     frequencies_K = 1.0 / base ** (steps_K / size)
-    if rescale is None or rescale.kind == "dynamic":
+    if rescale is None or rescale.kind in ("dynamic", "longrope"):
         return frequencies_K
     if rescale.kind == "linear":
         return frequencies_K / rescale.factor

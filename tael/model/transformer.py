@@ -41,8 +41,8 @@ class Embedding(nn.Module):
         self.positions = kind(config) if kind else None
         self.norm = norm(config, config.token_width) if config.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
-        wider = config.token_width != config.hidden
-        self.widen = nn.Linear(config.token_width, config.hidden) if wider else nn.Identity()
+        narrow = config.embedding_size is not None
+        self.widen = nn.Linear(config.token_width, config.hidden) if narrow else nn.Identity()
 
     def forward(self, batch: Batch) -> Tensor:
         """Return (B, T, D)."""
@@ -84,8 +84,10 @@ class Transformer(nn.Module):
             self.bias = Alibi(config)
         rotary = config.position == "rotary"
         local_base = config.rotary_base_local
-        self.rotary = Rotary(config, config.rotary_base) if rotary else None
-        self.rotary_local = Rotary(config, local_base) if rotary and local_base else self.rotary
+        self.rotary = Rotary(config, config.rotary_base, config.rescale) if rotary else None
+        self.rotary_local = self.rotary
+        if rotary and local_base is not None:
+            self.rotary_local = Rotary(config, local_base, None)
 
     def forward(
         self,
