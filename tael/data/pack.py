@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Plan", "fill", "micro", "pack"]
+__all__ = ["Plan", "fill", "micro", "pack", "pieces_of"]
 
 Indices = NDArray[np.int64]
 
@@ -44,6 +44,17 @@ def pack(lengths: NDArray[np.integer], capacity: int) -> list[Indices]:
         with_room[free - length].append(row)
         occupied |= 1 << (free - length)
     return [np.asarray(sorted(row), np.int64) for row in rows]
+
+
+def pieces_of(lengths: Indices, size: int) -> Indices:
+    """Cut texts into pieces of at most `size` tokens: (P, 3) of text, start, end.
+
+    Empty texts give no piece.
+    """
+    count = -(-lengths // size)
+    text = np.repeat(np.arange(len(lengths)), count)
+    start = (np.arange(len(text)) - np.repeat(np.cumsum(count) - count, count)) * size
+    return np.stack([text, start, np.minimum(start + size, lengths[text])], axis=1)
 
 
 def fill(rows: Sequence[Indices], lengths: NDArray[np.integer], capacity: int) -> float:

@@ -27,7 +27,9 @@ def txt_records(reading: Reading) -> Iterator[Record]:
 def _lines(reading: Reading) -> Iterator[Record]:
     lines = reading.lines()
     head = list(islice(lines, _AHEAD))
-    side = _label_side([line for _, line in head if line.strip()])
+    # Only the head of a file tells whether its lines have labels; a part is of a file without.
+    marked = [] if reading.source.span else [line for _, line in head if line.strip()]
+    side = _label_side(marked)
     if side is not None:
         shape = "label<TAB>text" if side == "first" else "text<TAB>label"
         reading.counts[f"files of {shape} lines"] += 1

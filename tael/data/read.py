@@ -22,7 +22,7 @@ from tael.data.source import Source
 from tael.data.table import csv_records, tsv_records
 from tael.errors import DataError
 
-__all__ = ["FORMATS", "OnError", "Txt", "input_files", "read"]
+__all__ = ["FORMATS", "OnError", "Txt", "input_files", "read", "read_span"]
 
 # Ending → how a file becomes records; a new format is one function and one entry.
 FORMATS: dict[str, Callable[[Reading], Iterator[Record]]] = {
@@ -67,6 +67,19 @@ def read(
         for record in _read(Reading(source, counts, encoding, on_error, txt))
     )
     return islice(records, limit)
+
+
+def read_span(
+    path: Path, span: tuple[int, int], *, on_error: OnError, counts: Counter[str]
+) -> Iterator[Record]:
+    """Yield the rows between two ends of lines of a .jsonl or .txt file in UTF-8.
+
+    Lines are counted from the beginning of `span`, given in bytes; there may be no rows.
+    """
+    source = Source(path, path.name, span=span)
+    for record in FORMATS[source.format](Reading(source, counts, "utf-8", on_error)):
+        counts["rows read"] += 1
+        yield record
 
 
 def input_files(paths: Iterable[Path]) -> list[Path]:

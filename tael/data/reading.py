@@ -112,6 +112,8 @@ class Reading:
             ) from error
 
     def _codec(self) -> str:
+        if self.source.span is not None and self.source.span[0] > 0:
+            return "utf-8"  # a byte-order mark is one at the head of a file only
         with opened(self.source) as file:
             head = file.read(HEAD)
         if self.encoding == "auto":

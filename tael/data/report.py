@@ -1,11 +1,13 @@
 """The data report: what came in, what was taken out and why, and what is left to learn from."""
 
 import json
+import re
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tael.data.corpus import Corpus
 from tael.data.dedup import Match
 from tael.data.prepare import Splits
 from tael.data.record import Record, place
@@ -14,10 +16,12 @@ from tael.files import write_text
 from tael.page.chart import bars, histogram
 from tael.page.page import Html, Section, figure, note, paragraph, render, table
 
-__all__ = ["lead", "write_report"]
+__all__ = ["add_corpus", "lead", "write_report"]
 
+_ADDED = re.compile("<!--corpus-->.*<!--/corpus-->", re.DOTALL)
 _SAMPLES = 10
 _SHOWN = 160  # characters of a text in a table
+_CORPUS = "<!--corpus-->"  # here the counts of text without labels go, once it is read
 _CLASSES = 40  # bars in the class chart
 
 
@@ -29,7 +33,7 @@ def write_report(folder: Path, splits: Splits, extra: Mapping[str, int] | None =
     counts = {**splits.counts, **(extra or {})}
     parts = {"train": splits.train, "dev": splits.dev, "test": splits.test}
     sections = [
-        Section("Every step, counted", _counts(counts)),
+        Section("Every step, counted", Html(_counts(counts) + _CORPUS)),
         *([Section("What was repaired", _repaired(splits))] if splits.repairs else []),
         Section("What was taken out", _taken_out(splits)),
         Section("Classes", _classes(parts)),
@@ -42,6 +46,22 @@ def write_report(folder: Path, splits: Splits, extra: Mapping[str, int] | None =
     write_text(
         folder / "report.json", json.dumps(_facts(splits, counts), indent=1, ensure_ascii=False)
     )
+
+
+def add_corpus(folder: Path, corpus: Corpus) -> None:
+    """Add what became of the text without labels to `report.html` and `report.json`, if there."""
+    page, facts = folder / "report.html", folder / "report.json"
+    if not page.exists() or not facts.exists():
+        return
+    counts = {**corpus.counts, "texts left to learn from": corpus.texts}
+    rows = [(step, f"{number:,}") for step, number in counts.items() if number]
+    shown = table(("Step", "Number"), rows, numeric={1}, caption="Text without labels")
+    text = page.read_text("utf-8")
+    old = _ADDED.search(text)
+    new = f"{_CORPUS}{shown}<!--/corpus-->"
+    write_text(page, text.replace(old[0] if old else _CORPUS, new, 1))
+    told = json.loads(facts.read_text("utf-8")) | {"corpus": counts}
+    write_text(facts, json.dumps(told, indent=1, ensure_ascii=False))
 
 
 def lead(splits: Splits) -> str:

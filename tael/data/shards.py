@@ -1,121 +1,224 @@
-"""Token ids on disk, memory-mapped and content-addressed: nothing is tokenised twice.
+"""Token ids on disk in packed rows, memory-mapped and content-addressed: nothing is done twice.
 
-A shard is a folder: `ids.npy` (all ids in one row, uint16 where they fit), `offsets.npy`
-(where each text begins, one more than texts) and `shard.json`. Its name is a hash of the texts and
-of the key of what encoded them, so an existing folder is the right one.
+A shard is a folder: `ids.npy` (all ids, in the order of the rows, uint16 where they fit),
+`cuts.npy` (where each piece of a text ends), `rows.npy` (the piece with which each row ends),
+`texts.npy` (of which text each piece is) and `shard.json`. Its name is a hash of the corpus, the
+tokenizer and the length of a row. Each part of the corpus is tokenised and packed by itself, by
+whoever is free, so the shard is the same whatever the number of processes.
 """
 
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+import logging
+import shutil
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
+from tael.data.corpus import Corpus, Tell, texts_of
+from tael.data.pack import pack, pieces_of
+from tael.data.part import is_whole, read_part, write_part
+from tael.data.pool import Map
+from tael.data.words import Encoder
 from tael.errors import DataError
 from tael.files import atomic_folder, write_text
 
-__all__ = ["Encode", "Shard", "build"]
+__all__ = ["Shard", "build", "key_of", "open_shard", "tokenise"]
 
-Encode = Callable[[list[str]], list[list[int]]]
-
+_NAMES = ("ids", "cuts", "rows", "texts")
 _AT_ONCE = 1000  # texts encoded in one call
+_BLOCK = 1 << 20
+_log = logging.getLogger(__name__)
 
 
 class Shard:
-    """Token ids of many texts, read from disk only where they are used."""
+    """Packed rows of token ids, read from disk only where they are used."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         try:
-            self._ids: NDArray[np.unsignedinteger] = np.load(folder / "ids.npy", mmap_mode="r")
-            self._offsets: NDArray[np.int64] = np.load(folder / "offsets.npy", mmap_mode="r")
-            tokens = json.loads((folder / "shard.json").read_text())["tokens"]
-        except (OSError, ValueError, KeyError) as error:
+            facts: dict[str, Any] = json.loads((folder / "shard.json").read_text("utf-8"))
+            opened = [_open(folder / f"{name}.npy", facts["sizes"][name]) for name in _NAMES]
+            self._ids, self._cuts, self._rows, self._texts = opened
+            self.texts, self.capacity = int(facts["texts"]), int(facts["capacity"])
+            sizes = [len(array) for array in opened]
+            wanted = [facts["sizes"][name] for name in _NAMES]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{folder}: not a token shard ({error}). Delete it.") from error
-        if len(self._ids) != tokens or self._offsets[-1] != tokens:
-            raise DataError(f"{folder}: damaged: {len(self._ids)} of {tokens} ids. Delete it.")
+        if sizes != wanted:
+            raise DataError(f"{folder}: damaged: {sizes[0]} of {wanted[0]} ids. Delete it.")
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return len(self._rows)
 
-    def __getitem__(self, index: int) -> NDArray[np.unsignedinteger]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"text {index} of {len(self)}")
-        return self._ids[self._offsets[index] : self._offsets[index + 1]]
+    def __getitem__(self, row: int) -> list[NDArray[np.unsignedinteger]]:
+        """Return the pieces of a row, without special tokens."""
+        first, end = self._pieces(row)
+        cuts = [int(self._cuts[first - 1]) if first else 0, *self._cuts[first:end].tolist()]
+        return [self._ids[a:b] for a, b in itertools.pairwise(cuts)]
 
-    def __iter__(self) -> Iterator[NDArray[np.unsignedinteger]]:
-        return (self[index] for index in range(len(self)))
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each text."""
-        return np.diff(self._offsets)
+    def texts_of(self, row: int) -> list[int]:
+        """Return the numbers of the texts whose pieces a row holds, from 0."""
+        first, end = self._pieces(row)
+        return [int(text) for text in self._texts[first:end]]
 
     @property
     def tokens(self) -> int:
-        """Tokens of all texts."""
+        """Tokens of all texts, special ones left out."""
         return len(self._ids)
 
+    @property
+    def fill(self) -> float:
+        """The share of the rows' places that hold a token, two special ones a piece included."""
+        places = len(self) * self.capacity
+        return (self.tokens + 2 * len(self._cuts)) / places if places else 0.0
 
-def build(folder: Path, texts: Iterable[str], encode: Encode, key: str) -> Shard:
-    """Return the shard of `texts` under `folder`; encode them only if it is not there yet.
+    def _pieces(self, row: int) -> tuple[int, int]:
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)}")
+        return int(self._rows[row - 1]) if row else 0, int(self._rows[row])
 
-    `key` names the encoder: it must change when `encode` would give other ids (the tokenizer's
-    hash and the maximal length, for example). `encode` gets up to 1,000 texts a call.
+
+def key_of(address: str, tokenizer: Tokenizer, capacity: int) -> str:
+    """Return the name of the shard of the corpus at `address`."""
+    return hashlib.sha256(f"{address} {capacity} {tokenizer.to_str()}".encode()).hexdigest()[:32]
+
+
+def open_shard(folder: Path) -> Shard | None:
+    """Return the shard in `folder`, None where there is none; a damaged one is removed and said."""
+    if not (folder / "shard.json").is_file():
+        return None
+    sums: dict[str, int] = json.loads((folder / "shard.json").read_text("utf-8"))["crc32"]
+    wrong = [name for name in _NAMES if _checksum(folder / f"{name}.npy") != sums[name]]
+    if not wrong:
+        return Shard(folder)
+    _log.warning("%s: damaged (%s.npy is not what was written): made again", folder, wrong[0])
+    shutil.rmtree(folder)
+    return None
+
+
+def build(
+    folder: Path,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    capacity: int,
+    run: Map,
+    tell: Tell = lambda stage, texts, done, total: None,
+) -> Shard:
+    """Tokenise `corpus` and pack it into rows of `capacity` tokens; return the shard in `folder`.
+
+    A text longer than a row is cut into pieces; each takes two places more, for special tokens.
+    Where some parts are done already, it goes on with the others.
     """
-    texts = texts if isinstance(texts, Sequence) else list(texts)
-    home = folder / _address(texts, key)
-    if not (home / "shard.json").is_file():
-        with atomic_folder(home) as draft:
-            _write(draft, texts, encode, key)
-    return Shard(home)
+    parts = folder.with_name(f"{folder.name}.parts")
+    source = parts / "tokenizer.json"
+    write_text(source, tokenizer.to_str())
+    jobs, first, texts, size = [], 0, 0, 0
+    for name, kept in corpus.flags():
+        jobs.append((parts / name, corpus.folder / name, kept, texts, source, capacity))
+        first, texts = first + len(kept), texts + int(kept.sum())
+    total = sum((corpus.folder / name / "texts.npy").stat().st_size for name, _ in corpus.parts)
+    tell("tokenise", 0, 0, total)
+    for job, _ in zip(jobs, run(tokenise, jobs), strict=True):
+        size += (job[1] / "texts.npy").stat().st_size
+        tell("tokenise", job[3] + int(job[2].sum()), size, total)
+    with atomic_folder(folder) as draft:
+        _join(draft, [job[0] for job in jobs], texts, capacity)
+    shutil.rmtree(parts)
+    return Shard(folder)
 
 
-def _address(texts: Iterable[str], key: str) -> str:
-    digest = hashlib.sha256(key.encode())
-    for text in texts:
-        encoded = text.encode("utf-8", "surrogatepass")
-        digest.update(len(encoded).to_bytes(8, "little"))  # ["ab"] is not ["a", "b"]
-        digest.update(encoded)
-    return digest.hexdigest()[:32]
+def tokenise(
+    out: Path, part: Path, kept: NDArray[np.bool_], first: int, tokenizer: Path, capacity: int
+) -> None:
+    """Write the packed rows of the kept texts of a part to `out`, if that is not done yet.
+
+    `first` is the number of its first kept text.
+    """
+    if is_whole(out):
+        return
+    texts, encoder = texts_of(part, kept), _encoder(tokenizer)
+    encoded = [ids for batch in _batches(texts) for ids in encoder(batch)]
+    lengths = np.array([len(ids) for ids in encoded], np.int64) // encoder.dtype.itemsize
+    flat = np.frombuffer(b"".join(encoded), encoder.dtype)
+    pieces = pieces_of(lengths, capacity - 2)
+    sizes = pieces[:, 2] - pieces[:, 1]
+    rows = pack(sizes + 2, capacity)
+    order = np.concatenate(rows) if rows else np.zeros(0, np.int64)
+    begin = (np.cumsum(lengths) - lengths)[pieces[:, 0]] + pieces[:, 1]
+    arrays = {
+        "ids": flat[_places(begin[order], sizes[order])],
+        "cuts": np.cumsum(sizes[order]),
+        "rows": np.cumsum([len(row) for row in rows], dtype=np.int64),
+        "texts": pieces[order, 0] + first,
+    }
+    write_part(out, arrays, {})
 
 
-def _write(draft: Path, texts: Sequence[str], encode: Encode, key: str) -> None:
-    offsets = [0]
-    largest = 0
-    with (draft / "ids.raw").open("wb") as file:
-        for batch in _batches(texts):
-            encoded = encode(batch)
-            if len(encoded) != len(batch):
-                raise ValueError(f"encode gave {len(encoded)} results for {len(batch)} texts")
-            for ids in encoded:
-                row = np.asarray(ids, np.uint32)
-                largest = max(largest, int(row.max(initial=0)))
-                offsets.append(offsets[-1] + len(row))
-                file.write(row.tobytes())
-    _narrow(draft / "ids.raw", draft / "ids.npy", offsets[-1], largest)
-    np.save(draft / "offsets.npy", np.asarray(offsets, np.int64))
-    facts = {"texts": len(texts), "tokens": offsets[-1], "largest": largest, "key": key}
+@lru_cache(maxsize=1)
+def _encoder(path: Path) -> Encoder:
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.encode_special_tokens = True  # text that looks like a special token stays text
+    return Encoder(tokenizer)
+
+
+def _open(path: Path, size: int) -> NDArray[Any]:
+    # An empty file cannot be mapped.
+    array: NDArray[Any] = np.load(path, mmap_mode="r" if size else None)
+    return array
+
+
+def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (texts[start : start + _AT_ONCE] for start in range(0, len(texts), _AT_ONCE))
+
+
+def _places(begin: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return begin, begin + 1, ... of each piece, one after another."""
+    shift = begin - (np.cumsum(sizes) - sizes)
+    places: NDArray[np.int64] = np.repeat(shift, sizes) + np.arange(int(sizes.sum()))
+    return places
+
+
+def _join(draft: Path, parts: Sequence[Path], texts: int, capacity: int) -> None:
+    """Write the parts one behind the other, a part in memory at a time."""
+    sizes = dict.fromkeys(_NAMES, 0)
+    kinds: dict[str, np.dtype[Any]] = dict.fromkeys(_NAMES, np.dtype(np.int64))
+    for part in parts:
+        for name in _NAMES:
+            array = np.load(part / f"{name}.npy", mmap_mode="r")
+            sizes[name] += len(array)
+            kinds[name] = array.dtype
+    files = {name: (draft / f"{name}.npy").open("wb") for name in _NAMES}
+    for name, file in files.items():
+        head = {"descr": kinds[name].str, "fortran_order": False, "shape": (sizes[name],)}
+        np.lib.format.write_array_header_1_0(file, head)
+    ids = pieces = 0
+    for part in parts:
+        arrays = read_part(part)
+        arrays["cuts"] += ids
+        arrays["rows"] += pieces
+        ids, pieces = ids + len(arrays["ids"]), pieces + len(arrays["cuts"])
+        for name, file in files.items():
+            file.write(arrays[name].tobytes())
+    for file in files.values():
+        file.close()
+    sums = {name: _checksum(draft / f"{name}.npy") for name in _NAMES}
+    facts = {"texts": texts, "capacity": capacity, "sizes": sizes, "crc32": sums}
     write_text(draft / "shard.json", json.dumps(facts, indent=2) + "\n")
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    rest = iter(texts)
-    return iter(lambda: list(islice(rest, _AT_ONCE)), [])
-
-
-def _narrow(raw: Path, out: Path, tokens: int, largest: int) -> None:
-    """Turn the raw uint32 ids into an .npy file of the smallest type that holds them."""
-    kind = np.uint16 if largest < 1 << 16 else np.uint32
-    if tokens == 0:  # an empty file cannot be mapped
-        np.save(out, np.empty(0, kind))
-    else:
-        ids = np.lib.format.open_memmap(out, mode="w+", dtype=kind, shape=(tokens,))
-        wide = np.memmap(raw, np.uint32, "r")
-        for start in range(0, tokens, 1 << 22):
-            ids[start : start + (1 << 22)] = wide[start : start + (1 << 22)]
-        ids.flush()
-    raw.unlink()
+def _checksum(path: Path) -> int:
+    found = 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                found = zlib.crc32(block, found)
+    except OSError:
+        return -1
+    return found

@@ -33,6 +33,7 @@ class Source:
     name: str
     archive: zipfile.ZipFile | None = None
     member: zipfile.ZipInfo | None = None
+    span: tuple[int, int] | None = None  # bytes of a plain file, between two ends of lines
 
     @property
     def full(self) -> str:
@@ -105,6 +106,8 @@ def _plain(source: Source) -> AbstractContextManager[BinaryIO]:
             return cast(AbstractContextManager[BinaryIO], source.archive.open(source.member))
         except (ValueError, RuntimeError) as error:  # a local header that says something else
             raise zipfile.BadZipFile(str(error)) from error
+    if source.span is not None:
+        return cast(BinaryIO, io.BufferedReader(_Span(source.path, *source.span), _BLOCK))
     return source.path.open("rb")
 
 
@@ -115,6 +118,20 @@ def _unpacked(file: BinaryIO, packing: str) -> AbstractContextManager[BinaryIO]:
 
     stream = pyarrow.CompressedInputStream(pyarrow.PythonFile(file, "r"), "zstd")
     return closing(cast(BinaryIO, stream))
+
+
+class _Span(io.FileIO):
+    """The bytes of a file from one place to another."""
+
+    def __init__(self, path: Path, start: int, end: int) -> None:
+        super().__init__(path)
+        self.seek(start)
+        self._left = end - start
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        read = super().readinto(memoryview(buffer)[: self._left]) or 0
+        self._left -= read
+        return read
 
 
 class _Metered(io.RawIOBase):

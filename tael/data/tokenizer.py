@@ -33,10 +33,12 @@ from tael.files import write_text
 from tael.recipe.schema import Tokenizer as Spec
 
 __all__ = [
+    "ENOUGH",
     "SPECIALS",
     "Specials",
     "load_tokenizer",
     "save_tokenizer",
+    "shell",
     "specials",
     "train_tokenizer",
 ]
@@ -47,7 +49,7 @@ _log = logging.getLogger(__name__)
 _BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 _ROOM_FOR_BYTES = 1000  # vocabularies under this have no room for 256 bytes: [UNK] instead
 _COVERED = 0.9995  # of all characters; the rarest others become bytes, not units (Kudo 2018)
-_ENOUGH = 3_000_000  # characters to train on; more hardly change 8,000 units and cost minutes
+ENOUGH = 3_000_000  # characters to train on; more hardly change 8,000 units and cost minutes
 _LONGEST_PIECE = 8
 
 
@@ -71,7 +73,7 @@ def train_tokenizer(texts: Iterable[str], spec: Spec) -> Tokenizer:
     """
     sample = _sample(list(texts))
     with_bytes = spec.vocab >= _ROOM_FOR_BYTES
-    tokenizer = _shell(models.Unigram(), "" if spec.kind == "wordpiece" else "▁")
+    tokenizer = shell(models.Unigram(), "" if spec.kind == "wordpiece" else "▁")
     normal = [tokenizer.normalizer.normalize_str(text) for text in sample]
     common = _without_rare(normal, spec.vocab)
     room = spec.vocab - len(SPECIALS) - (len(_BYTES) if with_bytes else 0)
@@ -132,7 +134,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_tokens: int) -> None:
     write_text(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
 
 
-def _shell(model: Any, mark: str = "▁") -> Tokenizer:
+def shell(model: Any, mark: str = "▁") -> Tokenizer:
     """Return a tokenizer with everything around the subword model.
 
     `mark` stands for a space, at the head of the word after it; without one, spaces only separate.
@@ -180,9 +182,9 @@ def _sample(texts: Sequence[str]) -> Sequence[str]:
     total = sum(map(len, texts))
     if total == 0:
         raise DataError("tokenizer: no text to train on. Give it texts: pretrain.text=FILE.")
-    if total <= _ENOUGH:
+    if total <= ENOUGH:
         return texts
-    step = -(-total // _ENOUGH)
+    step = -(-total // ENOUGH)
     _log.info("the tokenizer is trained on every %d. text of %d", step, len(texts))
     return texts[::step]
 
@@ -206,13 +208,13 @@ def _without_rare(texts: Sequence[str], vocab: int) -> list[str]:
 
 def _trained(texts: Sequence[str], model: Any, trainer: Any, mark: str = "▁") -> dict[str, Any]:
     """Run a trainer on normalised texts and return the model as plain data."""
-    shell = _shell(model, mark)
-    shell.normalizer = None
-    shell.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split("\n", "removed"), shell.pre_tokenizer]
+    cutter = shell(model, mark)
+    cutter.normalizer = None
+    cutter.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split("\n", "removed"), cutter.pre_tokenizer]
     )
-    shell.train_from_iterator(texts, trainer)
-    trained: dict[str, Any] = json.loads(shell.to_str())["model"]
+    cutter.train_from_iterator(texts, trainer)
+    trained: dict[str, Any] = json.loads(cutter.to_str())["model"]
     return trained
 
 
@@ -254,7 +256,7 @@ def _wordpiece(texts: Sequence[str], room: int, with_bytes: bool) -> Any:
 
 
 def _words(texts: Sequence[str], mark: str) -> Counter[str]:
-    cut = _shell(models.Unigram(), mark).pre_tokenizer
+    cut = shell(models.Unigram(), mark).pre_tokenizer
     words: Counter[str] = Counter()
     for text in texts:
         for line in text.split("\n"):

@@ -6,7 +6,7 @@ same tokenizer and `encode`, the packed rows from the batches of pretraining's f
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -26,7 +26,8 @@ from tael.recipe.package import resolve
 from tael.recipe.schema import Recipe
 from tael.task.labels import check_labels, check_unseen, find_labels
 from tael.task.view import View, label_views, row_views
-from tael.train.splits import SPLITS, training_texts, write_splits
+from tael.train.splits import SPLITS, write_splits
+from tael.train.texts import Texts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -102,7 +103,8 @@ def prepare_data(
     if show:
         done.gone = _gone(found, recipe, show)
     if show or out is not None:
-        _tokenise(done, records, recipe, show, out)
+        with tempfile.TemporaryDirectory() as folder:
+            _tokenise(done, records, Texts(Path(folder), recipe, records), recipe, show, out)
     return done
 
 
@@ -132,13 +134,14 @@ def _check(records: dict[str, list[Record]], recipe: Recipe) -> None:
 def _tokenise(
     done: Prepared,
     records: dict[str, list[Record]],
+    texts: Texts,
     recipe: Recipe,
     show: int,
     out: Path | None,
 ) -> None:
     from tael.task.base import find
 
-    tokenizer, whose = _tokenizer(recipe, records)
+    tokenizer, whose = _tokenizer(recipe, texts)
     done.notes.append(whose)
     others = {split: rows for split, rows in records.items() if split != "train"}
     task: Classify = find(recipe.task).from_records(records["train"], recipe, tokenizer, others)
@@ -151,24 +154,23 @@ def _tokenise(
         add_tokens(out, lengths, recipe.data.max_tokens)
     done.records = label_views(task, records["train"][:show])
     if show and recipe.pretrain.steps:
-        done.packed = _packed(recipe, records, tokenizer, show)
+        done.packed = _packed(recipe, texts, tokenizer, show)
         done.notes.append(
             f"packed rows are of step 1 over the first {_TEXTS:,} texts for pretraining, if there "
             "are more"
         )
 
 
-def _tokenizer(recipe: Recipe, records: Mapping[str, Sequence[Record]]) -> "tuple[Tokenizer, str]":
+def _tokenizer(recipe: Recipe, texts: Texts) -> "tuple[Tokenizer, str]":
     """Return the tokenizer that a run of `recipe` has or would have, and whose it is."""
-    from tael.data.tokenizer import load_tokenizer, train_tokenizer
+    from tael.data.tokenizer import load_tokenizer
 
     if recipe.model.from_ is not None:
         return load_tokenizer(resolve(recipe.model.from_)), f"tokenizer: of {recipe.model.from_}"
     folder = Path("runs") / recipe.name
     if (folder / "tokenizer").exists() and _is_same(folder, recipe):
         return load_tokenizer(folder / "tokenizer"), f"tokenizer: of the run {folder}"
-    trained = train_tokenizer(training_texts(recipe, records), recipe.tokenizer)
-    return trained, "tokenizer: trained for this look, as a run would train it"
+    return texts.tokenizer(), "tokenizer: trained for this look, as a run would train it"
 
 
 def _is_same(folder: Path, recipe: Recipe) -> bool:
@@ -181,24 +183,20 @@ def _is_same(folder: Path, recipe: Recipe) -> bool:
     return not difference(read_lock(folder).recipe, fingerprint(recipe))
 
 
-def _packed(
-    recipe: Recipe, records: Mapping[str, Sequence[Record]], tokenizer: "Tokenizer", show: int
-) -> list[View]:
+def _packed(recipe: Recipe, texts: Texts, tokenizer: "Tokenizer", show: int) -> list[View]:
+    from tael.data.corpus import given
+    from tael.data.pool import Inline
     from tael.data.shards import build
     from tael.data.tokenizer import specials
     from tael.task.mlm import MaskedLM
     from tael.train.batches import PackedText
     from tael.train.seeds import TEXT, mix
 
-    def encode(batch: list[str]) -> list[list[int]]:
-        return [e.ids for e in tokenizer.encode_batch(batch, add_special_tokens=False)]
-
-    texts = list(islice(training_texts(recipe, records), _TEXTS))
     learner = MaskedLM(specials(tokenizer), tokenizer.get_vocab_size(), recipe.pretrain.mask)
     with tempfile.TemporaryDirectory() as folder:
-        shard = build(Path(folder), texts, encode, "show")
-        seed = mix(recipe.seed, TEXT)
-        batches = PackedText(learner, shard, recipe.data.max_tokens, recipe.pretrain, seed)
+        first = given(Path(folder, "texts"), islice(texts.corpus, _TEXTS), recipe.data, ())
+        shard = build(Path(folder, "rows"), first, tokenizer, recipe.data.max_tokens, Inline())
+        batches = PackedText(learner, shard, recipe.pretrain, mix(recipe.seed, TEXT))
         return row_views(batches[0][0], tokenizer, show)
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tael.data.pack import Plan, micro, pack
+from tael.data.pack import Plan, micro
 from tael.data.record import Record, place
 from tael.data.shards import Shard
 from tael.model.batch import Batch
@@ -20,7 +20,7 @@ from tael.task.base import Example, Task
 from tael.task.mlm import MaskedLM
 from tael.train.seeds import mix
 
-__all__ = ["Labelled", "PackedText", "chunks", "cut"]
+__all__ = ["Labelled", "PackedText", "cut"]
 
 Indices = NDArray[np.int64]
 
@@ -57,23 +57,15 @@ class Labelled:
 class PackedText:
     """Rows of several documents each, masked anew at every step.
 
-    The documents of a shard longer than a row are cut into chunks, nothing is lost. One row in a
-    hundred is held out for the dev loss where there are enough.
+    One row in a hundred is held out for the dev loss where there are enough.
     """
 
-    def __init__(
-        self, task: MaskedLM, shard: Shard, capacity: int, stage: Stage, seed: int
-    ) -> None:
-        self._task, self._shard, self._capacity, self._seed = task, shard, capacity, seed
-        self._chunks = chunks(np.asarray(shard.lengths, dtype=np.int64), capacity - 2)
-        lengths = self._chunks[:, 2] - self._chunks[:, 1] + 2  # [CLS] and [SEP]
-        rows = pack(lengths, capacity)
-        # Packing sorts by length: every hundredth row is a fair sample of all lengths.
-        self._dev = rows[50::100] if len(rows) >= 100 else []
-        self._train = [row for i, row in enumerate(rows) if i % 100 != 50 or not self._dev]
-        self.fill = float(lengths.sum()) / (len(rows) * capacity)
+    def __init__(self, task: MaskedLM, shard: Shard, stage: Stage, seed: int) -> None:
+        self._task, self._shard, self._seed = task, shard, seed
+        self._held_out = len(shard) >= 100
         self._micro = stage.micro_batch or stage.batch
-        full = np.full(len(self._train), capacity, dtype=np.int64)
+        dev = len(range(50, len(shard), 100)) if self._held_out else 0
+        full = np.full(len(shard) - dev, shard.capacity, dtype=np.int64)
         self._plan = Plan(full, stage.batch, seed, False)
         self.steps_per_epoch: int = self._plan.steps_per_epoch
 
@@ -82,43 +74,35 @@ class PackedText:
 
         The whole step is masked before it is cut, so that the cut does not change the targets.
         """
-        rows = [self._train[i] for i in self._plan[step]]
-        return cut(self._batch(rows, mix(self._seed, step)), self._micro)
+        return cut(self._batch(self._rows(step), mix(self._seed, step)), self._micro)
 
     def places(self, step: int, part: int) -> list[str]:
         """Say which texts (from 1, in the order of the files) a micro-batch holds."""
-        rows = self._plan[step][part * self._micro : (part + 1) * self._micro]
-        texts = {int(self._chunks[i, 0]) for row in rows for i in self._train[row]}
+        rows = self._rows(step)[part * self._micro : (part + 1) * self._micro]
+        texts = {text for row in rows for text in self._shard.texts_of(row)}
         return [f"pretraining text {text + 1}" for text in sorted(texts)]
 
     def dev(self) -> list[Batch]:
         """Return the held-out rows, masked the same way each time; empty where rows are few."""
-        parts = [self._dev[i : i + self._micro] for i in range(0, len(self._dev), self._micro)]
+        # Packing sorts by length: every hundredth row is a fair sample of all lengths.
+        rows = range(50, len(self._shard), 100) if self._held_out else range(0)
+        parts = [rows[i : i + self._micro] for i in range(0, len(rows), self._micro)]
         return [self._batch(part, mix(self._seed, -2, i)) for i, part in enumerate(parts)]
 
-    def _batch(self, rows: Sequence[Indices], seed: int) -> Batch:
+    def _rows(self, step: int) -> list[int]:
+        """Return the rows of a step, numbered with those that are held out."""
+        train = self._plan[step].tolist()
+        # Of every hundred rows the 51st is held out.
+        return [i + (i + 49) // 99 if self._held_out else i for i in train]
+
+    def _batch(self, rows: Sequence[int], seed: int) -> Batch:
         generator = torch.Generator().manual_seed(seed)
-        ids = [[self._ids(i) for i in row] for row in rows]
-        return self._task.batch(ids, self._capacity, generator)
+        ids = [[self._ids(piece) for piece in self._shard[row]] for row in rows]
+        return self._task.batch(ids, self._shard.capacity, generator)
 
-    def _ids(self, chunk: np.int64) -> NDArray[np.int64]:
-        document, start, end = self._chunks[chunk]
+    def _ids(self, piece: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
         specials = self._task.specials
-        text = np.asarray(self._shard[int(document)][start:end], dtype=np.int64)
-        return np.concatenate([[specials.cls], text, [specials.sep]])
-
-
-def chunks(lengths: Indices, size: int) -> Indices:
-    """Cut documents into pieces of at most `size` tokens: rows of document, start, end.
-
-    Empty documents give no piece.
-    """
-    pieces = [
-        (document, start, min(start + size, int(length)))
-        for document, length in enumerate(lengths)
-        for start in range(0, int(length), size)
-    ]
-    return np.array(pieces, dtype=np.int64).reshape(-1, 3)
+        return np.concatenate([[specials.cls], piece.astype(np.int64), [specials.sep]])
 
 
 def cut(batch: Batch, rows: int) -> list[Batch]:

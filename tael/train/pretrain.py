@@ -1,13 +1,10 @@
 """The first stage: learn the language of the texts before any label is seen."""
 
-import hashlib
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from tael.data.shards import build as build_shard
 from tael.data.tokenizer import specials
 from tael.files import atomic_folder
 from tael.model.config import ModelConfig
@@ -19,13 +16,12 @@ from tael.train.judge import masked_loss
 from tael.train.loop import Course, fit
 from tael.train.seeds import BODY, TEXT, mix
 from tael.train.sitting import Sitting, owned
+from tael.train.texts import Texts
 
 __all__ = ["pretrain"]
 
 
-def pretrain(
-    run: Sitting, start: Path | ModelConfig, texts: Iterable[str], tokenizer: Tokenizer
-) -> None:
+def pretrain(run: Sitting, start: Path | ModelConfig, texts: Texts, tokenizer: Tokenizer) -> None:
     """Write `pretrain/`: `start` after masked-LM training on `texts`, in Hugging Face layout."""
     recipe, stage = run.recipe, run.recipe.pretrain
     learner = MaskedLM(specials(tokenizer), tokenizer.get_vocab_size(), stage.mask)
@@ -57,21 +53,12 @@ def pretrain(
     shutil.rmtree(run.checkpoints("pretrain"), ignore_errors=True)
 
 
-def _batches(
-    run: Sitting, learner: MaskedLM, texts: Iterable[str], tokenizer: Tokenizer
-) -> PackedText:
-    def encode(batch: list[str]) -> list[list[int]]:
-        return [e.ids for e in tokenizer.encode_batch(batch, add_special_tokens=False)]
-
-    key = hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
-    shard = build_shard(run.folder / "data" / "shards", texts, encode, key)
-    recipe = run.recipe
-    batches = PackedText(
-        learner, shard, recipe.data.max_tokens, recipe.pretrain, mix(recipe.seed, TEXT)
-    )
+def _batches(run: Sitting, learner: MaskedLM, texts: Texts, tokenizer: Tokenizer) -> PackedText:
+    stage, shard = run.recipe.pretrain, texts.shard(tokenizer)
+    batches = PackedText(learner, shard, stage, mix(run.recipe.seed, TEXT))
     run.track.progress.say(
-        f"pretrain: {len(shard):,} texts, {shard.tokens:,} tokens, rows {batches.fill:.0%} full, "
-        f"{recipe.pretrain.steps / batches.steps_per_epoch:.1f} passes"
+        f"pretrain: {shard.texts:,} texts, {shard.tokens:,} tokens, rows {shard.fill:.0%} full, "
+        f"{stage.steps / batches.steps_per_epoch:.1f} passes"
     )
     return batches
 

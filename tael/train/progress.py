@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
+from rich.text import Text
 
 __all__ = ["Bar", "Lines", "Progress", "Quiet", "make_progress"]
 
@@ -25,6 +26,9 @@ class Progress(Protocol):
 
     def evaluation(self, split: str, metrics: Mapping[str, float], loss: float) -> None:
         """Show a score."""
+
+    def work(self, stage: str, texts: int, done: int, total: int) -> None:
+        """Show how far the data is: texts so far, bytes `done` of `total`; 0 begins a stage."""
 
     def say(self, text: str) -> None:
         """Show one line."""
@@ -50,6 +54,9 @@ class Quiet:
         """Say nothing."""
 
     def evaluation(self, split: str, metrics: Mapping[str, float], loss: float) -> None:
+        """Say nothing."""
+
+    def work(self, stage: str, texts: int, done: int, total: int) -> None:
         """Say nothing."""
 
     def say(self, text: str) -> None:
@@ -94,12 +101,40 @@ class _Figures:
             self.score = f"dev {name} {value:.3f}"
 
 
+class _Rate:
+    """How fast a stage of the data goes, and what is left of it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since = clock()
+
+    def text(self, stage: str, texts: int, done: int, total: int) -> str:
+        if done == 0:
+            self._since = self._clock()
+            return ""
+        seconds = max(self._clock() - self._since, 1e-9)
+        left = seconds * (total - done) / done
+        speed = f"{texts / seconds:,.0f} texts/s · {done / seconds / 1e6:.1f} MB/s"
+        return f"{speed} · {_span(left)} left"
+
+
+class _Done(ProgressColumn):
+    """Steps, or megabytes."""
+
+    def render(self, task: Task) -> Text:
+        """Return what is done and what there is in all."""
+        if task.fields.get("bytes"):
+            return Text(f"{task.completed / 1e6:.0f}/{(task.total or 0) / 1e6:.0f} MB")
+        return Text(f"{task.completed:.0f}/{task.total or 0:.0f}")
+
+
 class Lines:
     """A plain line now and then, for logs and pipes."""
 
     def __init__(self, currency: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._figures = _Figures(currency)
+        self._rate = _Rate(clock)
         self._clock = clock
         self._last = clock()
 
@@ -121,6 +156,13 @@ class Lines:
         """Keep the dev score for the next line."""
         self._figures.evaluate(split, metrics, loss)
 
+    def work(self, stage: str, texts: int, done: int, total: int) -> None:
+        """Print a line every half minute."""
+        figures = self._rate.text(stage, texts, done, total)
+        if done and self._clock() - self._last >= _EVERY:
+            self._last = self._clock()
+            self.say(f"{stage}: {done / max(1, total):.0%} · {figures}")
+
     def say(self, text: str) -> None:
         """Print one line."""
         self._console.print(text, markup=False)
@@ -137,11 +179,13 @@ class Bar:
         self._bar = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            _Done(),
             TextColumn("{task.fields[figures]}"),
             console=Console(stderr=True),
         )
+        self._rate = _Rate()
         self._task: TaskID | None = None
+        self._data: TaskID | None = None
 
     def begin(self, stage: str, step: int, steps: int) -> None:
         """Open the line of a stage."""
@@ -159,6 +203,15 @@ class Bar:
     def evaluation(self, split: str, metrics: Mapping[str, float], loss: float) -> None:
         """Show the dev score behind the bar from now on."""
         self._figures.evaluate(split, metrics, loss)
+
+    def work(self, stage: str, texts: int, done: int, total: int) -> None:
+        """Move the bar of a stage of the data."""
+        figures = self._rate.text(stage, texts, done, total)
+        if done == 0:
+            self._data = self._bar.add_task(stage, total=total, bytes=True, figures="")
+            self._bar.start()
+        elif self._data is not None:
+            self._bar.update(self._data, completed=done, figures=figures)
 
     def say(self, text: str) -> None:
         """Print one line above the bar."""

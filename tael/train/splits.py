@@ -1,13 +1,11 @@
 """The records of a run on disk: cleaned and split once, then only read."""
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tael.data.leak import unseen
-from tael.data.prepare import Splits, prepare, texts
+from tael.data.prepare import Splits, prepare
 from tael.data.record import Record
 from tael.data.report import lead, write_report
 from tael.errors import RunError
@@ -16,7 +14,7 @@ from tael.recipe.schema import Recipe
 from tael.task.labels import check_labels
 
 __all__ = [
-    "SPLITS", "open_splits", "read_records", "training_texts", "write_records", "write_splits",
+    "SPLITS", "open_splits", "read_records", "write_records", "write_splits",
 ]  # fmt: skip
 
 SPLITS = ("train", "dev", "test")
@@ -42,26 +40,6 @@ def write_splits(data: Path, found: Splits) -> None:
         write_records(data / f"{split}.jsonl", getattr(found, split))
     write_report(data, found)
     write_text(data / _MARK, json.dumps(_mark(data, found), indent=1, ensure_ascii=False))
-
-
-def training_texts(
-    recipe: Recipe, records: Mapping[str, Sequence[Record]], counts: Counter[str] | None = None
-) -> Iterator[str]:
-    """Yield the texts that teach without labels: those of `pretrain.text`, or of train itself.
-
-    A text that stands in dev or test, but for case, width, spaces and punctuation, is left out and
-    counted (`LEFT_OUT`), whatever `data.clean.dedup` says.
-    """
-    counts = Counter() if counts is None else counts
-    found: Iterable[str]
-    if recipe.pretrain.text is not None:
-        found = texts(recipe.pretrain.text, recipe.data, counts)
-    else:
-        pair = recipe.data.columns.text_pair is not None
-        roles = ("text", "text_pair") if pair else ("text",)
-        train = records["train"]
-        found = [str(record[role]) for record in train for role in roles if record.get(role)]
-    return unseen(found, [*records["dev"], *records["test"]], counts)
 
 
 def write_records(path: Path, records: Sequence[Record]) -> None:

@@ -14,15 +14,16 @@ before it was stopped, by whatever.
 """
 
 import shutil
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from tael.data.corpus import Corpus
 from tael.data.leak import LEFT_OUT
 from tael.data.record import Record
-from tael.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from tael.data.report import add_corpus
+from tael.data.tokenizer import load_tokenizer, save_tokenizer
 from tael.errors import RecipeError
 from tael.files import atomic_folder
 from tael.model.config import ModelConfig
@@ -37,7 +38,8 @@ from tael.train.pretrain import pretrain
 from tael.train.progress import make_progress
 from tael.train.run import is_finished
 from tael.train.sitting import Sitting, threads
-from tael.train.splits import open_splits, training_texts
+from tael.train.splits import open_splits
+from tael.train.texts import Texts
 from tael.train.track import Track
 
 __all__ = ["train"]
@@ -75,7 +77,8 @@ def _work(run: Sitting) -> None:
     with run.track.phase("data"):
         records = open_splits(run.folder, run.recipe, run.track.progress.say)
     with run.track.phase("tokenizer"):
-        tokenizer = _tokenizer(run, records)
+        texts = _texts(run, records)
+        tokenizer = _tokenizer(run, texts)
     others = {split: rows for split, rows in records.items() if split != "train"}
     task = find(run.recipe.task).from_records(records["train"], run.recipe, tokenizer, others)
     if not (run.folder / "model").exists():
@@ -83,22 +86,28 @@ def _work(run: Sitting) -> None:
         if run.recipe.pretrain.steps:
             if not (run.folder / "pretrain").exists():
                 with run.track.phase("pretrain"):
-                    pretrain(run, start, _texts(run, records), tokenizer)
+                    pretrain(run, start, texts, tokenizer)
             start = run.folder / "pretrain"
         fine_tune(run, records, task, tokenizer, start)
+    shutil.rmtree(run.folder / "data" / "corpus", ignore_errors=True)
     shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)  # last: now it is finished
 
 
-def _texts(run: Sitting, records: Records) -> Iterator[str]:
-    """Yield the texts that teach without labels; say how many dev and test forbid, at the end."""
-    counts: Counter[str] = Counter()
-    yield from training_texts(run.recipe, records, counts)
-    run.track.cost(texts_left_out=counts[LEFT_OUT])
-    if counts[LEFT_OUT]:
-        run.track.progress.say(f"{counts[LEFT_OUT]:,} {LEFT_OUT}")
+def _texts(run: Sitting, records: Records) -> Texts:
+    """Return the texts that teach without labels; what they became is recorded once they are."""
+
+    def made(corpus: Corpus) -> None:
+        left_out = corpus.counts[LEFT_OUT]
+        run.track.cost(texts_left_out=left_out)
+        add_corpus(run.folder / "data", corpus)
+        if left_out:
+            run.track.progress.say(f"{left_out:,} {LEFT_OUT}")
+
+    shown = run.track.progress
+    return Texts(run.folder / "data", run.recipe, records, shown.say, shown.work, made)
 
 
-def _tokenizer(run: Sitting, records: Records) -> Tokenizer:
+def _tokenizer(run: Sitting, texts: Texts) -> Tokenizer:
     source = run.recipe.model.from_
     if source is not None:
         _check_positions(run.recipe, resolve(source))
@@ -106,7 +115,7 @@ def _tokenizer(run: Sitting, records: Records) -> Tokenizer:
     folder = run.folder / "tokenizer"
     if not folder.exists():
         run.track.progress.say("tokenizer: learning the units")
-        tokenizer = train_tokenizer(_texts(run, records), run.recipe.tokenizer)
+        tokenizer = texts.tokenizer()
         with atomic_folder(folder) as draft:
             save_tokenizer(tokenizer, draft, run.recipe.data.max_tokens)
     return load_tokenizer(folder)  # also when just made: what is read back is what is served

@@ -1,85 +1,13 @@
-"""Shards and plans: nothing encoded twice, nothing lost, any step at once."""
+"""Rows and plans: nothing lost, no row too full, any step at once."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tael.data.pack import Plan, fill, micro, pack
-from tael.data.shards import Shard, build
-from tael.errors import DataError
-
-TEXTS = ["alpha", "", "béta 服务", "gamma" * 40]
-
-
-class Encoder:
-    """Characters as ids, and a count of the texts it was asked for."""
-
-    def __init__(self, offset: int = 0) -> None:
-        self.offset, self.texts = offset, 0
-
-    def __call__(self, texts: list[str]) -> list[list[int]]:
-        self.texts += len(texts)
-        return [[ord(character) + self.offset for character in text] for text in texts]
-
-
-def test_a_shard_gives_back_what_was_encoded(tmp_path: Path) -> None:
-    shard = build(tmp_path, TEXTS, Encoder(), "characters")
-    assert [row.tolist() for row in shard] == [[ord(c) for c in text] for text in TEXTS]
-    assert shard.lengths.tolist() == [len(text) for text in TEXTS]
-    assert (len(shard), shard.tokens) == (4, sum(map(len, TEXTS)))
-    assert isinstance(shard[0].base, np.memmap)  # on disk, not in memory
-    with pytest.raises(IndexError):
-        shard[4]
-
-
-def test_nothing_is_encoded_twice_and_another_content_or_key_is_another_shard(
-    tmp_path: Path,
-) -> None:
-    encoder = Encoder()
-    first = build(tmp_path, TEXTS, encoder, "characters")
-    again = build(tmp_path, iter(TEXTS), encoder, "characters")
-    assert encoder.texts == len(TEXTS)
-    assert again.folder == first.folder
-    others = [
-        build(tmp_path, TEXTS, encoder, "other key"),
-        build(tmp_path, TEXTS[::-1], encoder, "characters"),
-        build(tmp_path, ["ab"], encoder, "k"),
-        build(tmp_path, ["a", "b"], encoder, "k"),
-    ]
-    assert len({shard.folder for shard in [first, *others]}) == 5
-
-
-@pytest.mark.parametrize(("offset", "kind"), [(0, np.uint16), (1 << 16, np.uint32)])
-def test_ids_take_two_bytes_where_they_fit_and_never_wrap(
-    tmp_path: Path, offset: int, kind: type
-) -> None:
-    shard = build(tmp_path, ["ab"], Encoder(offset), "k")
-    assert shard[0].dtype == kind
-    assert shard[0].tolist() == [ord("a") + offset, ord("b") + offset]
-
-
-def test_a_build_that_dies_leaves_nothing_that_passes_for_a_shard(tmp_path: Path) -> None:
-    def dies(texts: list[str]) -> list[list[int]]:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        build(tmp_path, TEXTS, dies, "k")
-    assert build(tmp_path, TEXTS, Encoder(), "k").tokens == sum(map(len, TEXTS))
-
-
-def test_no_texts_and_a_damaged_folder(tmp_path: Path) -> None:
-    assert len(build(tmp_path, [], Encoder(), "k")) == 0
-    shard = build(tmp_path, TEXTS, Encoder(), "k")
-    np.save(shard.folder / "ids.npy", shard._ids[:3])
-    with pytest.raises(DataError, match="damaged: 3 of"):
-        Shard(shard.folder)
-    (shard.folder / "ids.npy").write_bytes(b"nonsense")
-    with pytest.raises(DataError, match="not a token shard"):
-        Shard(shard.folder)
+from tael.data.pack import Plan, fill, micro, pack, pieces_of
 
 
 @settings(max_examples=200, deadline=None)
@@ -100,6 +28,14 @@ def test_packing_fills_rows_of_a_real_mix_of_lengths() -> None:
     rows = pack(lengths, 128)
     assert fill(rows, lengths, 128) > 0.98
     assert fill([], lengths, 128) == 0
+
+
+def test_pieces_cover_every_token_once_and_empty_texts_give_none() -> None:
+    pieces = pieces_of(np.array([0, 5, 14, 15, 29]), 14)
+    assert pieces.tolist() == [
+        [1, 0, 5], [2, 0, 14], [3, 0, 14], [3, 14, 15], [4, 0, 14], [4, 14, 28], [4, 28, 29]
+    ]  # fmt: skip
+    assert pieces_of(np.array([], dtype=np.int64), 14).shape == (0, 3)
 
 
 @pytest.mark.parametrize("sizes", [[0, 3], [3, 65]])

@@ -202,7 +202,7 @@ def test_truncation_and_padding_of_a_file_are_switched_off(tmp_path: Path) -> No
 
 
 def test_long_corpora_are_thinned_and_still_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tael.data.tokenizer._ENOUGH", 500)
+    monkeypatch.setattr("tael.data.tokenizer.ENOUGH", 500)
     one, two = (train_tokenizer(TEXTS, Tokenizer(vocab=300)).to_str() for _ in range(2))
     assert one == two
     whole = hashlib.sha256(BYTES.to_str().encode()).hexdigest()

@@ -1,38 +1,35 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models
 
+from tael.data.corpus import given
+from tael.data.pool import Inline
 from tael.data.shards import Shard, build
 from tael.data.tokenizer import Specials
-from tael.recipe.schema import Pretrain
+from tael.recipe.schema import Data, Pretrain
 from tael.task.mlm import MaskedLM
-from tael.train.batches import PackedText, chunks, cut
+from tael.train.batches import PackedText, cut
 from tael.train.finetune import watched_rows
 from tael.train.seeds import mix
 
-VOCAB = 60
 LENGTHS = [3, 0, 50, 7, 14, 29, 1, *([9, 4, 6] * 60)]
 
 
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory: pytest.TempPathFactory) -> Shard:
-    texts = [str(i) for i in range(len(LENGTHS))]
     draw = np.random.default_rng(0)
-    ids = {t: draw.integers(5, VOCAB, n).tolist() for t, n in zip(texts, LENGTHS, strict=True)}
-    return build(tmp_path_factory.mktemp("s"), texts, lambda batch: [ids[t] for t in batch], "key")
+    texts = ["".join(chr(97 + int(i)) for i in draw.integers(0, 26, n)) for n in LENGTHS]
+    data, folder = Data(train=(Path("unread.txt"),)), tmp_path_factory.mktemp("s")
+    tokenizer = Tokenizer(models.Unigram([(chr(n), -1.0) for n in range(91, 123)], 0))
+    return build(folder / "rows", given(folder, texts, data, ()), tokenizer, 16, Inline())
 
 
 def packed(shard: Shard, **options: int) -> PackedText:
-    learner = MaskedLM(Specials(0, 1, 2, 3, 4), VOCAB, 0.15)
-    return PackedText(learner, shard, 16, Pretrain.model_validate({"batch": 5} | options), 7)
-
-
-def test_chunks_cover_every_token_once_and_empty_texts_give_none() -> None:
-    pieces = chunks(np.array([0, 5, 14, 15, 29]), 14)
-    assert pieces.tolist() == [
-        [1, 0, 5], [2, 0, 14], [3, 0, 14], [3, 14, 15], [4, 0, 14], [4, 14, 28], [4, 28, 29]
-    ]  # fmt: skip
-    assert chunks(np.array([], dtype=np.int64), 14).shape == (0, 3)
+    learner = MaskedLM(Specials(0, 1, 2, 3, 4), 32, 0.15)
+    return PackedText(learner, shard, Pretrain.model_validate({"batch": 5} | options), 7)
 
 
 def test_an_epoch_and_the_held_out_rows_hold_every_token_once(shard: Shard) -> None:
@@ -46,7 +43,9 @@ def test_an_epoch_and_the_held_out_rows_hold_every_token_once(shard: Shard) -> N
         flat[batch.where_N] = batch.targets  # what was there before it was masked
         seen += flat[flat > 4].tolist()
     assert len(text.dev()) > 0
-    assert sorted(seen) == sorted(np.concatenate([shard[i] for i in range(len(shard))]).tolist())
+    assert len(seen) == sum(LENGTHS)
+    rows = [piece for row in range(len(shard)) for piece in shard[row]]
+    assert sorted(seen) == sorted(np.concatenate(rows).tolist())
 
 
 def test_a_step_is_a_function_of_its_number_and_no_two_are_alike(shard: Shard) -> None:

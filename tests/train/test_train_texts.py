@@ -1,7 +1,6 @@
 """Texts that teach without labels hold nothing that dev or test judge by."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from train_standin import tiny_recipe, write_reviews
 
 from tael.data.leak import LEFT_OUT
-from tael.train.splits import training_texts
+from tael.train.texts import Texts
 from tael.train.train import train
 
 
@@ -28,18 +27,18 @@ def test_pretraining_texts_leave_out_what_dev_and_test_hold_and_count_it(tmp_pat
         data={"clean": {"dedup": "off"}},
     )
     records = splits(train=["kept"], dev=["a judge"], test=["Another one."])
-    counts: Counter[str] = Counter()
-    assert list(training_texts(recipe, records, counts)) == ["kept", "a judge and more"]
-    assert counts[LEFT_OUT] == 3
+    found = Texts(tmp_path, recipe, records).corpus
+    assert list(found) == ["kept", "a judge and more"]
+    assert found.counts[LEFT_OUT] == 3
 
 
 def test_so_do_the_training_texts_themselves_where_copies_were_left_in(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path / "unread.csv")
     records = splits(train=["one", "two", "Three"], dev=["three"])
     records["test"] = [{"text": "x", "text_pair": "TWO"}]  # each text of a pair counts
-    counts: Counter[str] = Counter()
-    assert list(training_texts(recipe, records, counts)) == ["one"]
-    assert counts[LEFT_OUT] == 2
+    found = Texts(tmp_path, recipe, records).corpus
+    assert list(found) == ["one"]
+    assert found.counts[LEFT_OUT] == 2
 
 
 @pytest.mark.slow
