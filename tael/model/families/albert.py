@@ -37,7 +37,7 @@ def _read(raw: Raw) -> ModelConfig:
 
 
 def _layout(config: ModelConfig, kind: HeadKind) -> Names:
-    scopes = [
+    scopes: list[tuple[str, str, Names]] = [
         ("body.embedding.", "embeddings.", EMBEDDING),
         ("body.embedding.", "encoder.", {"widen": "embedding_hidden_mapping_in"}),
     ]

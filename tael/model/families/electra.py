@@ -28,7 +28,7 @@ def _read(raw: Raw) -> ModelConfig:
 
 
 def _layout(config: ModelConfig, kind: HeadKind) -> Names:
-    scopes = [
+    scopes: list[tuple[str, str, Names]] = [
         ("body.embedding.", "embeddings.", EMBEDDING),
         ("body.embedding.", "", {"widen": "embeddings_project"}),
     ]
