@@ -1,0 +1,267 @@
+"""What `tael.load` gives: one object to answer with, to look into, to write with, and to save.
+
+Letters: B rows · T positions · N texts · C classes · D hidden · V vocabulary.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tael.data.record import Record
+from tael.engine.ask import Prompt, Wish, asked
+from tael.engine.batch import cut
+from tael.engine.predictor import Engine
+from tael.errors import DataError, UsageError
+from tael.files import write_bytes
+from tael.task.base import Answer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from torch import Tensor
+
+    from tael.model.batch import Batch
+    from tael.model.generate import Piece, Written
+    from tael.model.network import Network
+    from tael.model.settings import Settings
+
+__all__ = ["Loaded"]
+
+# What stands beside the weights and says how to use them: kept as it is when a folder is saved.
+_BESIDE = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json",
+    "modules.json", "sentence_bert_config.json", "1_Pooling/config.json", "*.model", "*.spm",
+)  # fmt: skip
+
+
+class Loaded:
+    """A run, a variant, a Hugging Face folder or a GGUF file, opened.
+
+    `network` and `tokenizer` are None where there is none: a linear model or an ONNX graph has no
+    network, a bare folder of weights no tokenizer. `settings` is how its makers let it write.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        network: "Network | None",
+        tokenizer: "Tokenizer | None",
+        engine: Engine | None = None,
+        settings: "Settings | None" = None,
+    ) -> None:
+        self.path = path
+        self.network = network
+        self.tokenizer = tokenizer
+        self.engine = engine
+        self.settings = settings
+
+    def predict(self, records: Sequence[Record | str]) -> list[Answer]:
+        """Return one answer a record, in order; a plain string counts as a record's text.
+
+        Raises UsageError for a folder without a task, DataError for a record without its texts.
+        """
+        if self.engine is None:
+            raise UsageError(
+                f"{self.path}: has no task, so nothing to predict; train one on it with "
+                f"`tael new NAME --task classify model.from={self.path}`"
+            )
+        if isinstance(records, str | Mapping):
+            raise UsageError("predict takes a list of records: predict([record])")
+        roles = tuple(self.engine.task.request_model().model_fields)
+        return self.engine.predict([_record(*at, roles) for at in enumerate(records)])
+
+    def logits(
+        self,
+        ids_BT: "Tensor",
+        mask_BT: "Tensor | None" = None,
+        decoder_ids_BT: "Tensor | None" = None,
+    ) -> "Tensor":
+        """Return what the head gives for ids (int64): (B, C), or (B, T, V) of a language model.
+
+        The mask is 1 at real tokens, and padding may stand on either side; None: all are real.
+        What an encoder-decoder has written so far is `decoder_ids_BT`, all of it real.
+        """
+        import torch
+
+        with torch.inference_mode():
+            batch = _batch(ids_BT, mask_BT, self.opened())
+            return self.opened().logits(self._both(batch, decoder_ids_BT))
+
+    def hidden(
+        self,
+        ids_BT: "Tensor",
+        mask_BT: "Tensor | None" = None,
+        layer: int = -1,
+        decoder_ids_BT: "Tensor | None" = None,
+    ) -> "Tensor":
+        """Return hidden states (B, T, D); those at padding mean nothing.
+
+        Layer 0 is the embedding's output, n what layer n gives, -1 the last, after the final norm.
+        An encoder-decoder gives those of its encoder, or of its decoder where that has ids.
+        """
+        import torch
+
+        from tael.model.transformer import EncoderDecoder
+
+        network, states = self.opened(), list["Tensor"]()
+        with torch.inference_mode():
+            batch = _batch(ids_BT, mask_BT)
+            if isinstance(network.body, EncoderDecoder) and decoder_ids_BT is None:
+                network.body.encoder(batch, keep=states)
+            else:
+                network(self._both(batch, decoder_ids_BT), keep=states)
+        if not -len(states) <= layer < len(states):
+            raise UsageError(
+                f"{self.path}: has layers 0 (embeddings) to {len(states) - 1}, not {layer}"
+            )
+        return states[layer]
+
+    def embed(self, texts: Sequence[str], *, max_tokens: int = 256) -> NDArray[np.float32]:
+        """Return a vector of length 1 for each text, (N, D): the mean over its tokens.
+
+        As sentence-transformers does it for MiniLM; longer texts are cut to `max_tokens`.
+        """
+        network = self.opened()
+        most = min(max_tokens, network.config.max_positions)
+        encoded = self.worded().encode_batch(list(texts))
+        ids = [_shortened(encoding.ids, most) for encoding in encoded]
+        out_ND = np.zeros((len(ids), network.config.hidden), np.float32)
+        for group in cut([len(one) for one in ids]):
+            out_ND[group] = self._means([ids[index] for index in group])
+        return out_ND
+
+    def generate(self, prompts: Prompt | Sequence[Prompt], **wish: Unpack[Wish]) -> "list[Written]":
+        r"""Write on from each prompt, a string or ids; return its texts, `n` a prompt, in order.
+
+        `Settings` tells what may be asked for: `max_tokens=64, temperature=0.7, stop="\n"`.
+        Temperature is 0 (the likeliest token) if none is given; a setting of None is the model's
+        own. A text is decided by its prompt, settings and seed, whatever stands beside it; a seed
+        that is not given is drawn, and told.
+        Raises UsageError for settings out of range or a model that does not write, DataError for a
+        prompt that is empty or too long.
+        """
+        from tael.model.generate import generate
+
+        requests = asked(self, prompts, Wish(temperature=0.0) | wish)
+        return generate(self.opened(), requests, self.tokenizer)
+
+    def stream(self, prompt: Prompt, **wish: Unpack[Wish]) -> "Iterator[Piece]":
+        """Write on from one prompt, a piece at a time: `piece.text` is whole characters, or empty.
+
+        The last piece has an `end`; the pieces together are the text that `generate` returns.
+        """
+        from tael.model.generate import write
+
+        requests = asked(self, prompt, Wish(temperature=0.0) | wish)
+        return write(self.opened(), requests, self.tokenizer)
+
+    def save(self, folder: Path | str) -> None:
+        """Write the network as a Hugging Face folder, with the files that stand beside it."""
+        from tael.model.weights import save_folder
+
+        raw = self.opened().raw or {}
+        names = raw.get("id2label")
+        labels = [names[str(number)] for number in range(len(names))] if names else None
+        beside = [path for name in _BESIDE for path in self.path.glob(name)]
+        save_folder(
+            Path(folder),
+            self.opened(),
+            labels=labels,
+            problem_type=raw.get("problem_type"),
+            tokenizer=None if beside else self.tokenizer,
+        )
+        for path in beside:
+            target = Path(folder) / path.relative_to(self.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(target, path.read_bytes())
+
+    def opened(self) -> "Network":
+        """Return the network; UsageError where there is none."""
+        if self.network is None:
+            raise UsageError(
+                f"{self.path}: has no torch network; load the run's model folder, or its "
+                "variant torch-fp32"
+            )
+        return self.network
+
+    def worded(self) -> "Tokenizer":
+        """Return the tokenizer; UsageError where there is none."""
+        if self.tokenizer is None:
+            raise UsageError(
+                f"{self.path}: has no tokenizer, so it takes ids, not texts; put the model's "
+                "tokenizer.json beside its weights"
+            )
+        return self.tokenizer
+
+    def _both(self, source: "Batch", decoder_ids_BT: "Tensor | None") -> "Batch":
+        """Return the batch that the network takes; an encoder-decoder reads one and writes one."""
+        from dataclasses import replace
+
+        if (self.opened().config.stacks == "both") != (decoder_ids_BT is not None):
+            takes = "needs" if decoder_ids_BT is None else "does not take"
+            raise UsageError(f"{self.path}: {takes} decoder_ids_BT, what it has written so far")
+        return source if decoder_ids_BT is None else replace(_batch(decoder_ids_BT), source=source)
+
+    def _means(self, ids: list[list[int]]) -> NDArray[np.float32]:
+        import torch
+
+        from tael.model.reader import tensor_of
+
+        ids_BT, mask_BT = tensor_of(ids, torch.device("cpu"), left=False)
+        weight_BT1 = mask_BT[:, :, None].float()
+        hidden_BTD = self.hidden(ids_BT, mask_BT).float()
+        mean_BD = (hidden_BTD * weight_BT1).sum(1) / weight_BT1.sum(1)
+        unit_BD: NDArray[np.float32] = torch.nn.functional.normalize(mean_BD, dim=-1).numpy()
+        return unit_BD
+
+
+def _batch(
+    ids_BT: "Tensor", mask_BT: "Tensor | None" = None, network: "Network | None" = None
+) -> "Batch":
+    """Return the batch of ids behind a mask, padding on either side.
+
+    Positions count real tokens, so that padding before a text does not move it. The network, where
+    given, is asked whether its head reads a row's first token.
+    """
+    import torch
+
+    from tael.model.batch import Batch
+
+    if mask_BT is None:
+        return Batch(ids_BT, torch.ones_like(ids_BT, dtype=torch.int32), layout="full")
+    real_BT = mask_BT.to(torch.int32)
+    if bool((real_BT[:, 1:] <= real_BT[:, :-1]).all()):
+        return Batch(ids_BT, real_BT, layout="padded")
+    positions_BT = (real_BT.cumsum(dim=1) - 1).clamp(min=0)
+    first_N = None
+    if (
+        network is not None
+        and network.kind in ("classify", "pool")
+        and network.config.pool == "first"
+    ):
+        rows, length = real_BT.shape
+        first_N = torch.arange(rows, device=ids_BT.device) * length + real_BT.argmax(dim=1)
+    return Batch(ids_BT, real_BT, positions_BT=positions_BT, where_N=first_N, layout="packed")
+
+
+def _record(number: int, record: Any, roles: Sequence[str]) -> Record:
+    """Return a record that has all its texts; DataError where one is missing or no string."""
+    row: Record = {"text": record} if isinstance(record, str) else record
+    for role in roles:
+        found = row.get(role) if isinstance(row, Mapping) else row
+        if not isinstance(found, str):
+            keys = ", ".join(f'"{name}": …' for name in roles)
+            raise DataError(
+                f"records[{number}]: {role} must be a string, found {found!r:.40}; "
+                f"a record is {{{keys}}}"
+            )
+    return row
+
+
+def _shortened(ids: list[int], most: int) -> list[int]:
+    """Cut in the middle of nothing: the last id is the closing special token, and stays last."""
+    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
