@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from tael.model.batch import Batch
 from tael.model.cache import Cache
@@ -15,8 +16,9 @@ from tael.model.head import Head, HeadKind
 from tael.model.norm import RMSNorm
 from tael.model.transformer import EncoderDecoder, Transformer
 
-__all__ = ["ForExport", "Network", "build", "initialise"]
+__all__ = ["ForExport", "Network", "Shapes", "build", "initialise"]
 
+_FILLS = ("uniform_", "kaiming_uniform_", "normal_", "fill_", "ones_", "zeros_", "zero_")
 _SPREAD = 0.02  # standard deviation of new weights, as BERT has it
 
 
@@ -54,6 +56,31 @@ class Network(nn.Module):
         embedding_VD = self.body.embedding.tokens.weight
         logits_NC: Tensor = self.head(self(batch, cache), batch, embedding_VD)
         return logits_NC
+
+
+class Shapes(TorchFunctionMode):
+    """Where networks are built without memory and without drawing numbers: shapes only.
+
+    Filling a tensor that has no memory would import a compiler, and take a second to do nothing.
+    """
+
+    def __enter__(self) -> "Shapes":
+        """Build on no device from here on."""
+        self._device = torch.device("meta")
+        self._device.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        """Build as before."""
+        super().__exit__(*exception)
+        self._device.__exit__(*exception)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Leave out what only fills a tensor."""
+        if getattr(func, "__name__", "") in _FILLS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 class ForExport(nn.Module):

@@ -24,12 +24,13 @@ from tael.data.tokenizer import save_tokenizer
 from tael.errors import CheckpointError
 from tael.files import atomic_file, write_text
 from tael.model.config import ModelConfig
-from tael.model.families import find
+from tael.model.families import find, saying
 from tael.model.families.base import Family, Raw
 from tael.model.head import ClassifyHead, Head, HeadKind, PoolHead, TokenHead, VocabHead
 from tael.model.header import WEIGHTS, Source, find_sources
-from tael.model.network import Network, initialise
+from tael.model.network import Network, Shapes, initialise
 from tael.model.tensors import DTYPES, Place, places, read_tensors, written
+from tael.model.tied import without_copies
 from tael.model.vocabulary import check_vocabulary
 from tael.recipe.package import resolve
 
@@ -68,19 +69,26 @@ def open_folder(
     never make one up: the way to open a model that is to answer. `mlm`, and heads of classes with
     `classes`, are for training: what the file lacks of the head, or has for another number of
     classes, is new, drawn from `seed` and reported.
-    `dropout` replaces both of the file's; raises CheckpointError for whatever cannot be used.
+    `dropout` replaces all of the file's; raises CheckpointError for whatever cannot be used.
     """
     raw = read_config(folder)
     family, config, warnings = _config(folder, raw)
     if dropout is not None:
-        config = replace(config, dropout=dropout, attention_dropout=dropout)
+        within = dropout if config.ffn_dropout else 0.0
+        config = replace(config, dropout=dropout, attention_dropout=dropout, ffn_dropout=within)
     config = replace(config, droppath=droppath)
-    sources = _sources(folder, family, config)
+    sources, config, doubts = without_copies(
+        folder, family, config, _sources(folder, family, config)
+    )
+    warnings += doubts
     kind = _kind(raw, family, config, sources) if head == "auto" else _known(head)
+    if kind not in family.architectures:
+        known = ", ".join(family.architectures)
+        raise CheckpointError(f"{folder}: {family.model_type} has no head {kind!r}, only {known}")
     may_lack = head == "mlm" or (head != "auto" and classes is not None)
     if kind in ("classify", "tag", "qa") and classes is None:
         classes = _classes(folder, family, config, kind, sources)
-    with torch.device("meta"):  # shapes only: the file's own memory becomes the weights
+    with Shapes():  # the file's own memory becomes the weights
         network = Network(config, _make_head(kind, config, classes or 0))
     where = places(family, network)
     found = {name: _found(place, family, sources) for name, place in where.items()}
@@ -88,7 +96,7 @@ def open_folder(
     kind_of = _dtype(sources) if dtype is None else dtype
     wanted = {name: found[name] for name in where if name not in lacking}
     state = read_tensors(wanted, where, kind_of)
-    fresh = _fresh(kind, config, classes or 0, seed)
+    fresh = _fresh(kind, config, classes or 0, seed) if lacking else {}
     more = {name: fresh[name].to(kind_of) for name in lacking}
     # Not strict: a matrix that two modules share stands once among the parameters just checked.
     network.load_state_dict(state | more, strict=False, assign=True)
@@ -197,12 +205,11 @@ def _kind(raw: Raw, family: Family, config: ModelConfig, sources: dict[str, Sour
 def _classes(
     folder: Path, family: Family, config: ModelConfig, kind: HeadKind, sources: dict[str, Source]
 ) -> int:
-    if kind in family.architectures:
-        their = family.layout(config, kind)["head.classifier"]
-        assert isinstance(their, str), "a classifier is one matrix"
-        source = sources.get(their.lstrip("/") + ".weight")
-        if source is not None and len(source.entry.shape) == 2:
-            return source.entry.shape[0]
+    their = family.layout(config, kind)["head.classifier"]
+    assert isinstance(their, str), "a classifier is one matrix"
+    source = sources.get(their.lstrip("/") + ".weight")
+    if source is not None and len(source.entry.shape) == 2:
+        return source.entry.shape[0]
     raise CheckpointError(
         f"{folder}: has no classifier, so it cannot answer; train it on labelled records first "
         f"(model.from={folder})"
@@ -282,8 +289,7 @@ def _dtype(sources: Mapping[str, Source]) -> torch.dtype:
 
 def _finite(tensor: Tensor) -> bool:
     """Whether no number is NaN or infinite; a sum shows it at a fraction of the cost."""
-    total = tensor.sum(dtype=torch.float32)
-    return bool(torch.isfinite(total)) or bool(torch.isfinite(tensor).all())
+    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
 def _fresh(kind: HeadKind, config: ModelConfig, classes: int, seed: int) -> dict[str, Tensor]:
@@ -311,7 +317,9 @@ def _say(report: Report) -> Report:
 
 
 def _family(network: Network) -> Family:
-    return find("bert" if network.raw is None else network.raw.get("model_type"))
+    if network.raw is None:
+        return saying(network.config)[0]
+    return find(network.raw.get("model_type"))
 
 
 def to_file(network: Network, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -332,13 +340,17 @@ def save_folder(
     """Write `config.json`, `model.safetensors` and the tokenizer; transformers opens them as are.
 
     `problem_type` is transformers' own word: single_label_classification,
-    multi_label_classification or regression. Each file is whole or absent.
+    multi_label_classification or regression. Without `labels` the folder's own are kept, if there
+    are as many as classes. Each file is whole or absent.
     """
     raw = _raw(network)
-    if labels is None and isinstance(network.head, ClassifyHead):
-        # Without names transformers takes two classes for granted, and refuses a head of one.
-        labels = [f"LABEL_{number}" for number in range(network.head.classifier.out_features)]
+    if labels is None and isinstance(network.head, ClassifyHead | TokenHead):
+        classes, own = network.head.classifier.out_features, raw.get("id2label")
+        if not isinstance(own, dict) or len(own) != classes:
+            # Without names transformers takes two classes for granted, and refuses a head of one.
+            labels = [f"LABEL_{number}" for number in range(classes)]
     if labels is not None:
+        raw.pop("problem_type", None)
         raw["id2label"] = {str(number): label for number, label in enumerate(labels)}
         raw["label2id"] = {label: number for number, label in enumerate(labels)}
     if problem_type is not None:
@@ -358,10 +370,9 @@ def _raw(network: Network) -> Raw:
     """Return the `config.json` of a network: the one it was opened with, brought up to date."""
     family = _family(network)
     if network.raw is None:
-        assert family.write is not None, "networks built here are of a family that writes configs"
-        raw = family.write(network.config)
+        raw = saying(network.config)[1]
     else:
-        stale = ("id2label", "label2id", "problem_type", "num_labels", "torch_dtype", "auto_map")
+        stale = ("num_labels", "torch_dtype", "auto_map")
         raw = {key: value for key, value in network.raw.items() if key not in stale}
     return raw | {
         "architectures": [family.architectures[network.kind]],
