@@ -15,7 +15,7 @@ from typing import Annotated, cast
 
 import typer
 
-from tael.cli import judge, key, look
+from tael.cli import judge, key, look, write
 from tael.cli.options import (
     Database,
     Json,
@@ -336,6 +336,7 @@ def demo(
     drive(full=full)
 
 
+app.command()(write.generate)
 app.command()(look.doctor)
 
 

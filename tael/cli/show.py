@@ -18,6 +18,7 @@ __all__ = [
     "show_json",
     "show_lines",
     "show_next",
+    "show_piece",
     "show_scores",
     "show_table",
 ]
@@ -39,6 +40,11 @@ def show_lines(lines: Iterable[str]) -> None:
 def show_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object in one line; a number that JSON does not know becomes null."""
     print(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
+
+
+def show_piece(text: str) -> None:
+    """Print a piece of a text that goes on, at once."""
+    print(text, end="", flush=True)
 
 
 def show_next(command: str) -> None:
