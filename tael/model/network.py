@@ -3,6 +3,8 @@
 Letters: B rows · T positions · N documents or targets · D hidden · C classes · V vocabulary.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ from tael.model.head import Head, HeadKind
 from tael.model.norm import RMSNorm
 from tael.model.transformer import EncoderDecoder, Transformer
 
-__all__ = ["ForExport", "Network", "Shapes", "build", "initialise"]
+__all__ = ["ForExport", "Network", "build", "initialise", "shapes"]
 
 _FILLS = ("uniform_", "kaiming_uniform_", "normal_", "fill_", "ones_", "zeros_", "zero_")
 _SPREAD = 0.02  # standard deviation of new weights, as BERT has it
@@ -58,29 +60,20 @@ class Network(nn.Module):
         return logits_NC
 
 
-class Shapes(TorchFunctionMode):
-    """Where networks are built without memory and without drawing numbers: shapes only.
-
-    Filling a tensor that has no memory would import a compiler, and take a second to do nothing.
-    """
-
-    def __enter__(self) -> "Shapes":
-        """Build on no device from here on."""
-        self._device = torch.device("meta")
-        self._device.__enter__()
-        super().__enter__()
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        """Build as before."""
-        super().__exit__(*exception)
-        self._device.__exit__(*exception)
+class _NoFill(TorchFunctionMode):
+    """Filling a tensor without memory would import a compiler, and take a second to do nothing."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Leave out what only fills a tensor."""
         if getattr(func, "__name__", "") in _FILLS:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def shapes() -> Iterator[None]:
+    """Build networks without memory and without drawing numbers: shapes only."""
+    with torch.device("meta"), _NoFill():
+        yield
 
 
 class ForExport(nn.Module):

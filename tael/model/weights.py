@@ -28,7 +28,7 @@ from tael.model.families import find, saying
 from tael.model.families.base import Family, Raw
 from tael.model.head import ClassifyHead, Head, HeadKind, PoolHead, TokenHead, VocabHead
 from tael.model.header import WEIGHTS, Source, find_sources
-from tael.model.network import Network, Shapes, initialise
+from tael.model.network import Network, initialise, shapes
 from tael.model.tensors import DTYPES, Place, places, read_tensors, written
 from tael.model.tied import without_copies
 from tael.model.vocabulary import check_vocabulary
@@ -88,7 +88,7 @@ def open_folder(
     may_lack = head == "mlm" or (head != "auto" and classes is not None)
     if kind in ("classify", "tag", "qa") and classes is None:
         classes = _classes(folder, family, config, kind, sources)
-    with Shapes():  # the file's own memory becomes the weights
+    with shapes():  # the file's own memory becomes the weights
         network = Network(config, _make_head(kind, config, classes or 0))
     where = places(family, network)
     found = {name: _found(place, family, sources) for name, place in where.items()}
