@@ -52,6 +52,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(config.ffn, config.hidden, bias=config.ffn_bias)
         self.activation = activation(config.activation)
         self.gated = config.gated
+        self.dropout = nn.Dropout(config.ffn_dropout)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Return (B, T, D)."""
@@ -61,5 +62,5 @@ class FeedForward(nn.Module):
             x_BTF = self.activation(gate_BTF) * x_BTF
         else:
             x_BTF = self.activation(x_BTF)
-        x_BTD = self.down(x_BTF)
+        x_BTD = self.down(self.dropout(x_BTF))
         return x_BTD

@@ -9,10 +9,10 @@ from tael.model.config import ModelConfig
 CONFIG = ModelConfig(vocab=61, hidden=24, layers=2, heads=3, ffn=40, max_positions=32)
 
 
-def padded(documents: list[Tensor], extra: int = 0) -> Batch:
+def padded(documents: list[Tensor], extra: int = 0, pad: int = 0) -> Batch:
     """One document a row; `extra` columns of padding more than needed."""
     length = max(map(len, documents)) + extra
-    ids_BT = torch.zeros(len(documents), length, dtype=torch.int64)
+    ids_BT = torch.full((len(documents), length), pad)
     documents_BT = torch.zeros(len(documents), length, dtype=torch.int32)
     for b, document in enumerate(documents):
         ids_BT[b, : len(document)] = document

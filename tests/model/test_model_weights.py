@@ -201,7 +201,7 @@ def test_code_that_comes_with_a_checkpoint_is_not_run(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model_type": "gpt2"}, "model_type 'gpt2' is not one of: bert"),
+        ({"model_type": "mamba"}, "model_type 'mamba' is not one of: albert"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key'"),
         ({"is_decoder": True}, "is_decoder True is not supported"),
         ({"num_hidden_layers": 10**6}, "1,000,000 layers"),

@@ -1,7 +1,8 @@
 """What a family of checkpoints says of itself: how its config and its tensors map to ours.
 
 Names of tensors are relative to the body, which stands under `prefix` where a head stands on it; a
-name that begins with "/" is the file's own. One that begins with "^" lies transposed.
+name that begins with "/" is the file's own. "^": it lies transposed; "~": with one dimension of 1
+more, before the others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,10 @@ from tael.errors import CheckpointError
 from tael.model.config import ModelConfig, Rescale
 from tael.model.head import HeadKind
 
-__all__ = ["Family", "Names", "Raw", "listed", "rescale_from", "sizes_from"]
+__all__ = [
+    "Family", "Names", "Raw", "activation_name", "listed", "our_activation", "rescale_from",
+    "rope_parameters", "sizes_from",
+]  # fmt: skip
 
 Raw = dict[str, Any]
 Names = dict[str, str | Sequence[str]]
@@ -23,7 +27,8 @@ class Family:
     """A checkpoint family, as `model_type` of its `config.json` names it.
 
     `layout` maps each of our modules (or parameters) to theirs, whose rows stacked in this order
-    are ours. `derived` are patterns of tensors that are known from others and are never read.
+    are ours. `derived` are patterns of tensors that are known from others and are never read;
+    `copies` maps what repeats a tensor to that one: read in its place where that is absent.
     `write` makes a `config.json` for networks that were not opened from one.
     """
 
@@ -34,6 +39,7 @@ class Family:
     prefix: str = ""
     aliases: Mapping[str, str] = field(default_factory=dict)  # old part of a name: today's
     derived: Sequence[str] = ()
+    copies: Mapping[str, str] = field(default_factory=dict)
     write: Callable[[ModelConfig], Raw] | None = None
 
 
@@ -53,14 +59,24 @@ def sizes_from(raw: Raw, keys: Mapping[str, str], only: Mapping[str, Any]) -> di
     if problems:
         raise CheckpointError("; ".join(problems))
     if "activation" in said:
-        said["activation"] = _ACTIVATIONS.get(said["activation"], said["activation"])
+        said["activation"] = our_activation(said["activation"])
     return said
+
+
+def our_activation(name: str) -> str:
+    """Return our name of an activation that a config file names."""
+    return _ACTIVATIONS.get(name, name)
 
 
 _ACTIVATIONS = {
     "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh",
     "swish": "silu", "gelu_python": "gelu",
 }  # fmt: skip
+
+
+def activation_name(ours: str) -> str:
+    """Return what config files call one of our activations."""
+    return {"gelu_tanh": "gelu_new"}.get(ours, ours)
 
 
 def rescale_from(raw: Raw) -> dict[str, Any]:
@@ -81,6 +97,20 @@ def rescale_from(raw: Raw) -> dict[str, Any]:
             "original": said["original_max_position_embeddings"],
         }
     return {"rotary_base": base, "rescale": Rescale(kind, float(said["factor"]), **more)}
+
+
+def rope_parameters(config: ModelConfig) -> Raw:
+    """Return what `rescale_from` reads."""
+    said: Raw = {"rope_type": "default", "rope_theta": config.rotary_base}
+    if config.rescale is None:
+        return said
+    said |= {"rope_type": config.rescale.kind, "factor": config.rescale.factor}
+    if config.rescale.kind == "llama3":
+        said |= {
+            "low_freq_factor": config.rescale.low, "high_freq_factor": config.rescale.high,
+            "original_max_position_embeddings": config.rescale.original,
+        }  # fmt: skip
+    return said
 
 
 def listed(scopes: Sequence[tuple[str, str, Names]]) -> Names:

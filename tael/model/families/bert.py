@@ -1,10 +1,10 @@
 """BERT (Devlin et al. 2019, arXiv:1810.04805): an encoder, post-norm, learned positions."""
 
 from tael.model.config import ModelConfig
-from tael.model.families.base import Family, Names, Raw, listed, sizes_from
+from tael.model.families.base import Family, Names, Raw, activation_name, listed, sizes_from
 from tael.model.head import HeadKind
 
-__all__ = ["BLOCK", "EMBEDDING", "FAMILY", "KEYS", "ONLY"]
+__all__ = ["BLOCK", "EMBEDDING", "FAMILY", "KEYS", "ONLY", "body"]
 
 KEYS = {  # ours: theirs; what a file does not say has BERT's default
     "vocab": "vocab_size", "hidden": "hidden_size", "layers": "num_hidden_layers",
@@ -38,16 +38,20 @@ def _read(raw: Raw) -> ModelConfig:
 
 def _write(config: ModelConfig) -> Raw:
     sizes = {their: getattr(config, our) for our, their in KEYS.items()}
-    names = {"gelu_tanh": "gelu_new"}
-    sizes["hidden_act"] = names.get(config.activation, config.activation)
+    sizes["hidden_act"] = activation_name(config.activation)
     return {"model_type": "bert", **sizes, **ONLY, "initializer_range": 0.02}
 
 
-def _layout(config: ModelConfig, kind: HeadKind) -> Names:
+def body(config: ModelConfig) -> Names:
+    """Map our modules below the head to theirs."""
     scopes = [("body.embedding.", "embeddings.", EMBEDDING)]
     for n in range(config.layers):
         scopes.append((f"body.blocks.{n}.", f"encoder.layer.{n}.", BLOCK))
-    return listed(scopes) | _HEADS[kind]
+    return listed(scopes)
+
+
+def _layout(config: ModelConfig, kind: HeadKind) -> Names:
+    return body(config) | _HEADS[kind]
 
 
 FAMILY = Family(
@@ -61,9 +65,10 @@ FAMILY = Family(
     _layout,
     prefix="bert.",
     aliases={"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"},
-    derived=(
-        r"embeddings\.position_ids", r"cls\.predictions\.decoder\.(weight|bias)",
-        r"cls\.seq_relationship\..*",
-    ),
+    derived=(r"embeddings\.position_ids", r"cls\.seq_relationship\..*"),
+    copies={
+        "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    },
     write=_write,
 )  # fmt: skip

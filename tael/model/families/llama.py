@@ -3,10 +3,20 @@
 A decoder: pre-norm with RMSNorm, rotary positions, a gated feed-forward, keys shared in groups.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from tael.model.config import ModelConfig
-from tael.model.families.base import Family, Names, Raw, listed, rescale_from, sizes_from
+from tael.model.families.base import (
+    Family,
+    Names,
+    Raw,
+    activation_name,
+    listed,
+    rescale_from,
+    rope_parameters,
+    sizes_from,
+)
 from tael.model.head import HeadKind
 
 __all__ = ["BLOCK", "FAMILY", "KEYS", "MISTRAL", "QWEN2", "QWEN3", "layout", "local_from"]
@@ -29,6 +39,12 @@ _HEADS: dict[HeadKind, Names] = {
     "clm": {"head": "/lm_head"}, "classify": {"head.classifier": "/score"},
     "tag": {"head.classifier": "/score"}, "qa": {"head.classifier": "/qa_outputs"}, "none": {},
 }  # fmt: skip
+_READS: dict[str, Callable[[Raw], dict[str, Any]]] = {  # what each family has otherwise than Llama
+    "llama": lambda raw: _biases(raw) | {"ffn_bias": raw.get("mlp_bias", False)},
+    "mistral": lambda raw: local_from(raw),
+    "qwen2": lambda raw: {"qkv_bias": True} | local_from(raw),
+    "qwen3": lambda raw: {"qk_norm": True} | _biases(raw) | local_from(raw),
+}
 
 
 def _config(raw: Raw, **more: Any) -> ModelConfig:
@@ -50,41 +66,57 @@ def local_from(raw: Raw) -> dict[str, Any]:
     """Return `window` and `local` from `sliding_window` and `layer_types`."""
     if raw.get("sliding_window") is None or raw.get("use_sliding_window") is False:
         return {}
-    kinds = raw.get("layer_types")
+    kinds, first = raw.get("layer_types"), raw.get("max_window_layers")
     local = tuple(kind == "sliding_attention" for kind in kinds) if kinds else None
+    if local is None and first is not None:  # files of Qwen before `layer_types`
+        local = tuple(n >= first for n in range(raw["num_hidden_layers"]))
     return {"window": raw["sliding_window"], "local": local}
 
 
-def _llama(raw: Raw) -> ModelConfig:
-    biased, wide = raw.get("attention_bias", False), raw.get("mlp_bias", False)
-    return _config(raw, qkv_bias=biased, out_bias=biased, ffn_bias=wide)
-
-
-def _qwen3(raw: Raw) -> ModelConfig:
+def _biases(raw: Raw) -> dict[str, Any]:
     biased = raw.get("attention_bias", False)
-    return _config(raw, qk_norm=True, qkv_bias=biased, out_bias=biased, **local_from(raw))
+    return {"qkv_bias": biased, "out_bias": biased}
 
 
-def layout(config: ModelConfig, kind: HeadKind) -> Names:
-    """Map our modules to theirs."""
+def _write(config: ModelConfig, model_type: str) -> Raw:
+    sizes = {their: getattr(config, our) for our, their in KEYS.items()}
+    raw = {"model_type": model_type, **sizes, "hidden_act": activation_name(config.activation)}
+    raw |= {"pad_token_id": config.pad, "bos_token_id": None, "eos_token_id": None}
+    raw |= {"attention_bias": config.out_bias, "mlp_bias": config.ffn_bias}
+    if config.window is not None:
+        kinds = ("full_attention", "sliding_attention")
+        locals_ = [kinds[config.is_local(n)] for n in range(config.layers)]
+        raw |= {"sliding_window": config.window, "use_sliding_window": True, "layer_types": locals_}
+    return raw | {"rope_parameters": rope_parameters(config)}
+
+
+def layout(config: ModelConfig, kind: HeadKind, answers: str = "") -> Names:
+    """Map our modules to theirs; `answers` is the body's name in files that answer questions."""
+    body = answers if kind == "qa" else ""
     scopes: list[tuple[str, str, Names]] = [
-        ("body.", "", {"embedding.tokens": "embed_tokens", "final_norm": "norm"})
+        ("body.", body, {"embedding.tokens": "embed_tokens", "final_norm": "norm"})
     ]
-    scopes += [(f"body.blocks.{n}.", f"layers.{n}.", BLOCK) for n in range(config.layers)]
+    scopes += [(f"body.blocks.{n}.", f"{body}layers.{n}.", BLOCK) for n in range(config.layers)]
     return listed(scopes) | _HEADS[kind]
 
 
-def _family(model_type: str, name: str, read: Any) -> Family:
+def _family(model_type: str, name: str) -> Family:
     architectures: dict[HeadKind, str] = {
         "clm": f"{name}ForCausalLM", "classify": f"{name}ForSequenceClassification",
         "tag": f"{name}ForTokenClassification", "qa": f"{name}ForQuestionAnswering",
         "none": f"{name}Model",
     }  # fmt: skip
-    derived = (r".*rotary_emb\.inv_freq",)
-    return Family(model_type, architectures, read, layout, prefix="model.", derived=derived)
+    answers = "" if model_type == "mistral" else "/transformer."
+    return Family(
+        model_type, architectures, lambda raw: _config(raw, **_READS[model_type](raw)),
+        lambda config, kind: layout(config, kind, answers),
+        prefix="model.", derived=(r".*rotary_emb\.inv_freq",),
+        copies={"lm_head.weight": "embed_tokens.weight"},
+        write=lambda config: _write(config, model_type),
+    )  # fmt: skip
 
 
-FAMILY = _family("llama", "Llama", _llama)
-MISTRAL = _family("mistral", "Mistral", lambda raw: _config(raw, **local_from(raw)))
-QWEN2 = _family("qwen2", "Qwen2", lambda raw: _config(raw, qkv_bias=True, **local_from(raw)))
-QWEN3 = _family("qwen3", "Qwen3", _qwen3)
+FAMILY = _family("llama", "Llama")
+MISTRAL = _family("mistral", "Mistral")
+QWEN2 = _family("qwen2", "Qwen2")
+QWEN3 = _family("qwen3", "Qwen3")
