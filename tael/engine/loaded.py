@@ -19,12 +19,13 @@ from tael.files import write_bytes
 from tael.task.base import Answer
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
     from torch import Tensor
 
     from tael.model.batch import Batch
     from tael.model.generate import Piece, Written
     from tael.model.network import Network
+    from tael.model.sentence import Pooling
     from tael.model.settings import Settings
 
 __all__ = ["Loaded"]
@@ -33,7 +34,8 @@ __all__ = ["Loaded"]
 _BESIDE = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json",
-    "modules.json", "sentence_bert_config.json", "1_Pooling/config.json", "*.model", "*.spm",
+    "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json",
+    "[0-9]_*/config.json", "[0-9]_*/model.safetensors", "*.model", "*.spm",
 )  # fmt: skip
 
 
@@ -120,18 +122,25 @@ class Loaded:
             )
         return states[layer]
 
-    def embed(self, texts: Sequence[str], *, max_tokens: int = 256) -> NDArray[np.float32]:
-        """Return a vector of length 1 for each text, (N, D): the mean over its tokens.
+    def embed(self, texts: Sequence[str], *, max_tokens: int | None = None) -> NDArray[np.float32]:
+        """Return a vector for each text, (N, D), made as a folder of sentence-transformers says.
 
-        As sentence-transformers does it for MiniLM; longer texts are cut to `max_tokens`.
+        Other models give the mean over a text's tokens, brought to length 1. Longer texts are cut
+        to `max_tokens`; None: to what the folder says, or to 256. DataError for a text of no token.
         """
+        from tael.model.sentence import Pooling, pooling
+
         network = self.opened()
-        most = min(max_tokens, network.config.max_positions)
-        encoded = self.worded().encode_batch(list(texts))
-        ids = [_shortened(encoding.ids, most) for encoding in encoded]
-        out_ND = np.zeros((len(ids), network.config.hidden), np.float32)
+        pool = pooling(self.path) or Pooling(max_tokens=256)
+        limits = (max_tokens or pool.max_tokens, network.config.max_positions)
+        most = min(limit for limit in limits if limit is not None)
+        encoded = self.worded().encode_batch(pool.texts(list(texts)))
+        ids = [_shortened(encoding, most) for encoding in encoded]
+        if [] in ids:
+            raise DataError(f"texts[{ids.index([])}]: has no token, so there is nothing to embed")
+        out_ND = np.zeros((len(ids), pool.size(network.config.hidden)), np.float32)
         for group in cut([len(one) for one in ids]):
-            out_ND[group] = self._means([ids[index] for index in group])
+            out_ND[group] = self._pooled([ids[index] for index in group], pool)
         return out_ND
 
     def generate(self, prompts: Prompt | Sequence[Prompt], **wish: Unpack[Wish]) -> "list[Written]":
@@ -206,17 +215,15 @@ class Loaded:
             raise UsageError(f"{self.path}: {takes} decoder_ids_BT, what it has written so far")
         return source if decoder_ids_BT is None else replace(_batch(decoder_ids_BT), source=source)
 
-    def _means(self, ids: list[list[int]]) -> NDArray[np.float32]:
+    def _pooled(self, ids: list[list[int]], pool: "Pooling") -> NDArray[np.float32]:
         import torch
 
         from tael.model.reader import tensor_of
 
         ids_BT, mask_BT = tensor_of(ids, torch.device("cpu"), left=False)
-        weight_BT1 = mask_BT[:, :, None].float()
-        hidden_BTD = self.hidden(ids_BT, mask_BT).float()
-        mean_BD = (hidden_BTD * weight_BT1).sum(1) / weight_BT1.sum(1)
-        unit_BD: NDArray[np.float32] = torch.nn.functional.normalize(mean_BD, dim=-1).numpy()
-        return unit_BD
+        with torch.inference_mode():
+            vectors_BD: NDArray[np.float32] = pool(self.hidden(ids_BT, mask_BT), mask_BT).numpy()
+            return vectors_BD
 
 
 def _batch(
@@ -262,6 +269,10 @@ def _record(number: int, record: Any, roles: Sequence[str]) -> Record:
     return row
 
 
-def _shortened(ids: list[int], most: int) -> list[int]:
-    """Cut in the middle of nothing: the last id is the closing special token, and stays last."""
-    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
+def _shortened(encoding: "Encoding", most: int) -> list[int]:
+    """Cut the end of the text off; the special tokens that close it stay."""
+    ids: list[int] = encoding.ids
+    kept = len(ids)
+    while kept and encoding.special_tokens_mask[kept - 1]:
+        kept -= 1
+    return ids if len(ids) <= most else [*ids[: most - len(ids) + kept], *ids[kept:]]
