@@ -49,7 +49,7 @@ def main() -> None:
         _say(out, {"error": str(problem)})
         return
     _say(out, {"ready": engine.variant.id})
-    for line in sys.stdin:
+    for line in os.fdopen(0, encoding="utf-8", closefd=False):  # the locale may be another
         command = json.loads(line)
         try:
             _say(out, _do(engine, command))
