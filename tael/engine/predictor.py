@@ -70,14 +70,19 @@ def folder_of(run: Path, variant: str | None = None) -> tuple[Path, str]:
     prices = run / "price" / "frontier.json"
     if not prices.is_file():
         return _named(run, PARENT), f"{PARENT}: the run has no prices yet (`tael price {run}`)"
-    frontier = json.loads(prices.read_text(encoding="utf-8"))
-    chosen = frontier["chosen"]
+    try:
+        frontier = json.loads(prices.read_bytes())
+        chosen, floor, confirmed = (frontier[key] for key in ("chosen", "floor", "confirmed"))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunError(
+            f"{prices}: damaged ({error!r:.80}); `tael price {run}` writes it"
+        ) from error
     if chosen is None:
         raise FloorError(
-            f"{prices}: no variant keeps the floor {frontier['floor']}; lower price.floor, or name "
-            "a variant with --variant"
+            f"{prices}: no variant keeps the floor {floor}; lower price.floor, or name a variant "
+            "with --variant"
         )
-    proof = "proved on test" if frontier["confirmed"] else "its floor is not proved on test"
+    proof = "proved on test" if confirmed else "its floor is not proved on test"
     return _named(run, chosen), f"{chosen}: chosen in {prices} ({proof})"
 
 
