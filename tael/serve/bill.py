@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, func, select
+from sqlalchemy.engine import URL
 
 from tael.machine.money import charge, round_half_even
 from tael.serve.tables import accounts, ledger, open_database
@@ -42,7 +43,11 @@ class Bill:
 
 def ledger_url(run: Path, db: str | None = None) -> str:
     """Return the URL of a run's ledger: `db` where one is given, else `<run>/serve/ledger.db`."""
-    return db or f"sqlite:///{Path(run).resolve() / 'serve' / 'ledger.db'}"
+    if db is not None:
+        return db
+    path = Path(run).resolve() / "serve" / "ledger.db"
+    # Not by joining text: a `?` in a folder's name would begin a query, `%20` would be a space.
+    return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def bill(db: str) -> Bill:
