@@ -27,6 +27,7 @@ from tokenizers import (
     trainers,
 )
 
+from tael.data.lexicon import open_lexicon
 from tael.data.unigram import learn_pieces
 from tael.errors import CheckpointError, DataError
 from tael.files import write_text
@@ -97,26 +98,12 @@ def specials(tokenizer: Tokenizer) -> Specials:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Open `tokenizer.json`, or else `vocab.txt` (WordPiece), of a folder in BERT layout.
+    """Open the tokenizer of a folder, of whichever kind it is; `open_lexicon` tells more of it.
 
     Truncation and padding kept in the file are switched off: tasks do both.
-    Raises CheckpointError if there is neither, or if the file is broken.
+    Raises CheckpointError if there is none, or if its files are broken.
     """
-    if (folder / "tokenizer.json").is_file():
-        path = folder / "tokenizer.json"
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing narrower
-            raise CheckpointError(f"{path}: not a usable tokenizer: {error}") from error
-    elif (folder / "vocab.txt").is_file():
-        tokenizer = _from_vocab(folder)
-    else:
-        raise CheckpointError(f"{folder}: no tokenizer.json and no vocab.txt.")
-    specials(tokenizer)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    tokenizer.encode_special_tokens = True  # text that looks like a special token stays text
-    return tokenizer
+    return open_lexicon(folder).tokenizer
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_tokens: int) -> None:
@@ -262,28 +249,3 @@ def _words(texts: Sequence[str], mark: str) -> Counter[str]:
         for line in text.split("\n"):
             words.update(word for word, _ in cut.pre_tokenize_str(line))
     return words
-
-
-def _from_vocab(folder: Path) -> Tokenizer:
-    path = folder / "vocab.txt"
-    tokens = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    twice = [token for token, times in Counter(tokens).items() if times > 1]
-    if twice or "" in tokens:
-        raise CheckpointError(
-            f"{path}: {len(twice)} tokens stand twice ({', '.join(map(repr, twice[:3]))}), "
-            f"{tokens.count('')} lines are empty; every line must be one token."
-        )
-    config_path = folder / "tokenizer_config.json"
-    config = json.loads(config_path.read_text(encoding="utf-8")) if config_path.is_file() else {}
-    lowercase = bool(config.get("do_lower_case", True))
-    vocab = {token: id_ for id_, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(
-        lowercase=lowercase,
-        strip_accents=config.get("strip_accents"),
-        handle_chinese_chars=bool(config.get("tokenize_chinese_chars", True)),
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    specials(tokenizer)  # before tokens that are missing would be added at new ids
-    return _finish(tokenizer)
