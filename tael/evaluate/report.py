@@ -31,6 +31,10 @@ __all__ = ["write_report"]
 
 _TILES = ("f1", "auroc", "ece", "mae", "spearman")  # shown large beside the task's own metric
 _MISTAKES = 20
+_PHASES = {
+    "data": "data preparation", "tokenizer": "tokenizer", "pretrain": "pretraining",
+    "train": "training", "variants": "variants", "price": "pricing", "report": "this report",
+}  # fmt: skip
 
 
 def write_report(run: Path, evidence: Evidence, *, resamples: int = 1000) -> Findings:
@@ -274,7 +278,7 @@ def _data(evidence: Evidence) -> Html:
         steps = [
             (step, f"{n:,}" if isinstance(n, int) else n) for step, n in evidence.counts.items()
         ]
-        table = page.table((say("step"), say("number")), steps, numeric={1})
+        table = page.table((say("preparation"), say("number")), steps, numeric={1})
         parts.append(page.details(say("Every step of preparation, counted"), table))
     return Html("".join(parts))
 
@@ -291,7 +295,7 @@ def _costs(evidence: Evidence) -> Html:
         return page.paragraph(say("Nothing was measured."))
     price = float(costs.get("price_per_hour", 0))
     rows = [
-        (say(phase), duration(say, spent), f"{spent / 3600 * price:.4f}")
+        (say(_PHASES.get(phase, phase)), duration(say, spent), f"{spent / 3600 * price:.4f}")
         for phase, spent in seconds.items()
     ]
     total = sum(seconds.values())

@@ -14,6 +14,7 @@ __all__ = [
     "fragile", "learning_section", "learnt", "robustness_section", "slices_section", "weak",
 ]  # fmt: skip
 
+_LEARNERS = {"tfidf": "TF-IDF", "network": "the network"}
 _KINDS = {
     "length": "length, characters",
     "source": "source",
@@ -111,13 +112,14 @@ def learning_section(say: Words, found: Sequence[Learning]) -> Html:
     """Return what the last doubling of the data gained, in words, as a chart and as a table."""
     first = found[0]
     series = {
-        say(one.system): [(float(p.rows), p.score.value) for p in one.points] for one in found
+        say(_LEARNERS[one.system]): [(float(p.rows), p.score.value) for p in one.points]
+        for one in found
     }
     svg = chart.lines(
         series, x=say("training records"), y=named(say, first.metric), title=say("Learning curve")
     )
     rows = [
-        (say(one.system), say.percent(point.share, 0), f"{point.rows:,}",
+        (say(_LEARNERS[one.system]), say.percent(point.share, 0), f"{point.rows:,}",
          _point(say, first.metric, point), len(point.score.by_seed))
         for one in found for point in one.points
     ]  # fmt: skip
@@ -136,7 +138,7 @@ def learnt(say: Words, found: Learning) -> str:
     """Say what twice the data gained, and carefully what that means for more of it."""
     effect, metric = found.doubling, found.metric
     values = {
-        "system": say(found.system),
+        "system": say(_LEARNERS[found.system]),
         "metric": named(say, metric),
         "size": difference(metric, effect.value),
         "low": difference(metric, effect.low),

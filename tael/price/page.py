@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from tael.compress.manifest import BASELINE
 from tael.page.chart import Point, scatter
 from tael.page.page import Section, bullets, figure, note, paragraph, render, table
+from tael.page.words import Words, words
 from tael.price.choice import Priced
 from tael.price.confirm import Proof
 from tael.price.decision import Decision
@@ -23,26 +24,29 @@ def page(
     machine: Mapping[str, str | int],
 ) -> str:
     """Return the whole page, one file that fetches nothing."""
-    lead = sentence(rows, floor, decision, recipe)
+    say, lead = words("price", recipe.lang), sentence(rows, floor, decision, recipe)
     sections = [
-        Section("Cost against quality", _picture(rows, floor, decision, recipe)),
-        Section("All variants", _table(rows, decision, recipe)),
-        Section("The proof", _proof(floor, decision)),
-        Section("How it was measured", _method(rows, recipe, machine)),
+        Section(say("Cost against quality"), _picture(say, rows, floor, decision, recipe)),
+        Section(say("All variants"), _table(say, rows, decision, recipe)),
+        Section(say("The proof"), _proof(say, floor, decision)),
+        Section(say("How it was measured"), _method(say, rows, recipe, machine)),
     ]
     return render(
-        f"{recipe.name}: what an answer costs",
-        lead[0].upper() + lead[1:] + ".",
+        say("{name}: what an answer costs", name=recipe.name),
+        say("{sentence}.", sentence=lead[0].upper() + lead[1:]),
         sections,
-        subtitle=f"Floor: {floor}, base is the full model in float32.",
+        subtitle=say("Floor: {floor}, base is the full model in float32.", floor=floor),
+        lang=recipe.lang,
     )
 
 
-def _picture(rows: Sequence[Priced], floor: Floor, decision: Decision, recipe: Recipe) -> str:
+def _picture(
+    say: Words, rows: Sequence[Priced], floor: Floor, decision: Decision, recipe: Recipe
+) -> str:
     currency = recipe.machine.currency
     priced = [(row, row.cost_per_1000) for row in rows if row.cost_per_1000 is not None]
     if not priced:
-        return note("No variant keeps the p95 bound at any load, so none has a cost.", "warn")
+        return note(say("No variant keeps the p95 bound at any load, so none has a cost."), "warn")
     points = [
         Point(
             row.id,
@@ -57,36 +61,37 @@ def _picture(rows: Sequence[Priced], floor: Floor, decision: Decision, recipe: R
     base = next(row.quality.value for row in rows if row.id == "torch-fp32")
     svg = scatter(
         points,
-        x=f"cost per 1,000 requests ({currency})",
-        y=f"{floor.metric} on dev",
-        title="Cost against quality",
+        x=say("cost per 1,000 requests ({currency})", currency=currency),
+        y=say("{metric} on dev", metric=floor.metric),
+        title=say("Cost against quality"),
         log_x=all(cost > 0 for _, cost in priced),
         path=[row.id for row in rows if row.on_frontier],
-        floor=(floor.threshold(base), "floor"),
+        floor=(floor.threshold(base), say("floor")),
     )
     numbers = table(
-        ["variant", f"cost per 1,000 ({currency})", floor.metric, "95 % interval"],
+        [say("variant"), say("cost per 1,000 ({currency})", currency=currency), floor.metric,
+         say("95 % interval")],
         [
             [row.id, money(cost, "").strip(), f"{row.quality.value:.4f}", _interval(row)]
             for row, cost in priced
         ],
         numeric={1, 2, 3},
-    )
-    caption = (
+    )  # fmt: skip
+    caption = say(
         "Bars are 95 % intervals on dev. The line joins the frontier: nothing else is both cheaper "
         "and better. The level line is the floor."
     )
-    return figure(svg, caption, numbers)
+    return figure(svg, caption, numbers, say("The numbers"))
 
 
-def _table(rows: Sequence[Priced], decision: Decision, recipe: Recipe) -> str:
+def _table(say: Words, rows: Sequence[Priced], decision: Decision, recipe: Recipe) -> str:
     currency = recipe.machine.currency
     ordered = sorted(rows, key=lambda row: (row.cost_per_1000 is None, row.cost_per_1000 or 0))
     cells = [
         [
             row.id,
-            _role(row, decision),
-            "too slow" if row.cost_per_1000 is None else money(row.cost_per_1000, "").strip(),
+            _role(say, row, decision),
+            say("too slow") if row.cost_per_1000 is None else money(row.cost_per_1000, "").strip(),
             f"{row.quality.value:.4f}",
             _interval(row),
             f"{row.p50_ms:.2f}",
@@ -98,74 +103,104 @@ def _table(rows: Sequence[Priced], decision: Decision, recipe: Recipe) -> str:
         for row in ordered
     ]
     headings = [
-        "variant",
+        say("variant"),
         "",
-        f"cost per 1,000 ({currency})",
+        say("cost per 1,000 ({currency})", currency=currency),
         rows[0].quality.metric,
-        "95 % interval",
+        say("95 % interval"),
         "p50 (ms)",
         "p95 (ms)",
-        "requests/s",
-        "peak memory (MiB)",
-        "on disk (MiB)",
+        say("requests/s"),
+        say("peak memory (MiB)"),
+        say("on disk (MiB)"),
     ]
     strong = {place for place, row in enumerate(ordered) if row.id == decision.chosen}
     return table(headings, cells, numeric=range(2, len(headings)), strong=strong)
 
 
-def _proof(floor: Floor, decision: Decision) -> str:
+def _proof(say: Words, floor: Floor, decision: Decision) -> str:
     proof = decision.proof
     if proof is None:
-        return note(f"Nothing keeps {floor} on dev, so test was not asked.", "warn")
-    what = paragraph(
-        f"{decision.candidate} is the cheapest on dev; test was asked once, about it alone: "
-        f"{floor.metric} {proof.value:.4f} where the full model has {proof.base:.4f}, "
-        f"{abs(proof.margin):.4f} {'above' if proof.margin >= 0 else 'below'} the floor. With one-"
-        f"sided 95 % confidence it is at least {proof.lower:+.4f} from the floor "
-        f"(paired bootstrap over {proof.rows:,} rows)."
-    )
-    return what + _verdict(decision, proof)
+        return note(
+            say("Nothing keeps {floor} on dev, so test was not asked.", floor=floor), "warn"
+        )
+    side = say("{margin} above the floor", margin=f"{abs(proof.margin):.4f}")
+    if proof.margin < 0:
+        side = say("{margin} below the floor", margin=f"{abs(proof.margin):.4f}")
+    what = say(
+        "{candidate} is the cheapest on dev; test was asked once, about it alone: {metric} {value} "
+        "where the full model has {base}, {side}. With one-sided 95 % confidence it is at least "
+        "{lower} from the floor (paired bootstrap over {rows} rows).",
+        candidate=decision.candidate, metric=floor.metric, value=f"{proof.value:.4f}",
+        base=f"{proof.base:.4f}", side=side, lower=f"{proof.lower:+.4f}", rows=f"{proof.rows:,}",
+    )  # fmt: skip
+    return paragraph(what) + _verdict(say, decision, proof)
 
 
-def _verdict(decision: Decision, proof: Proof) -> str:
+def _verdict(say: Words, decision: Decision, proof: Proof) -> str:
     if proof.proved:
-        return note(f"Proved: {decision.chosen} keeps the floor.", "good")
-    more = (
-        "its margin on test is not above the floor, so more rows alone would not settle it"
-        if proof.more is None
-        else f"about {proof.more:,} more test rows would settle it"
-    )
-    return note(f"Not proved: {more}. Served meanwhile: {decision.chosen}.", "warn")
+        return note(say("Proved: {chosen} keeps the floor.", chosen=decision.chosen), "good")
+    more = say("its margin on test is not above the floor, so more rows alone would not settle it")
+    if proof.more is not None:
+        more = say("about {rows} more test rows would settle it", rows=f"{proof.more:,}")
+    text = say("Not proved: {more}. Served meanwhile: {chosen}.", more=more, chosen=decision.chosen)
+    return note(text, "warn")
 
 
-def _method(rows: Sequence[Priced], recipe: Recipe, machine: Mapping[str, str | int]) -> str:
-    tariff, share = recipe.machine, recipe.price.utilisation
-    bound = recipe.price.p95_ms
-    threads = tariff.threads or machine["cores"]
-    traffic = "the test split" if recipe.price.traffic is None else recipe.price.traffic.name
+def _method(
+    say: Words, rows: Sequence[Priced], recipe: Recipe, machine: Mapping[str, str | int]
+) -> str:
+    tariff, bound = recipe.machine, recipe.price.p95_ms
+    traffic = say("the test split")
+    if recipe.price.traffic is not None:
+        traffic = recipe.price.traffic.name
+    fastest = say("Requests per second: the best of a closed loop with 1, 8 or 32 clients.")
+    if bound is not None:
+        fastest = say(
+            "Requests per second: the best of a closed loop with 1, 8 or 32 clients whose 95th "
+            "percentile is within {bound} ms.",
+            bound=f"{bound:g}",
+        )
     return bullets(
         [
-            f"Machine: {machine['cpu']}, cores {machine['cores']}, threads {threads}, "
-            f"torch {machine['torch']}, at {tariff.price_per_hour} {tariff.currency} an hour.",
-            f"Cost per 1,000 requests = price per hour / 3.6 / requests per second / "
-            f"utilisation ({share:g}: the share of the sustained rate that is really used).",
-            f"Traffic: the length mix of {traffic}; tokenizing is part of every time.",
-            "Each variant ran in a process of its own, rounds taking turns; rates are medians over "
-            "rounds, latencies are of single requests, peak memory is that of the process.",
-            "Requests per second: the best of a closed loop with 1, 8 or 32 clients"
-            + ("." if bound is None else f" whose 95th percentile is within {bound:g} ms."),
-            "int8 and bfloat16 compute one text at a time, so that no text changes the answer to "
-            "its neighbour; that is how they were scored and how they are served.",
-            f"The baseline is {BASELINE}: nothing that is below it on dev is ever chosen.",
+            say(
+                "Machine: {cpu}, cores {cores}, threads {threads}, torch {torch}, at {price} "
+                "{currency} an hour.",
+                cpu=machine["cpu"], cores=machine["cores"], torch=machine["torch"],
+                threads=tariff.threads or machine["cores"], price=tariff.price_per_hour,
+                currency=tariff.currency,
+            ),
+            say(
+                "Cost per 1,000 requests = price per hour / 3.6 / requests per second / "
+                "utilisation ({share}: the share of the sustained rate that is really used).",
+                share=f"{recipe.price.utilisation:g}",
+            ),
+            say(
+                "Traffic: the length mix of {traffic}; tokenizing is part of every time.",
+                traffic=traffic,
+            ),
+            say(
+                "Each variant ran in a process of its own, rounds taking turns; rates are medians "
+                "over rounds, latencies are of single requests, peak memory is that of the process."
+            ),
+            fastest,
+            say(
+                "int8 and bfloat16 compute one text at a time, so that no text changes the answer "
+                "to its neighbour; that is how they were scored and how they are served."
+            ),
+            say(
+                "The baseline is {baseline}: nothing that is below it on dev is ever chosen.",
+                baseline=BASELINE,
+            ),
         ]
-    )
+    )  # fmt: skip
 
 
-def _role(row: Priced, decision: Decision) -> str:
+def _role(say: Words, row: Priced, decision: Decision) -> str:
     if row.id == decision.chosen:
-        return "served"
-    return "frontier" if row.on_frontier else ""
+        return say("served")
+    return say("frontier") if row.on_frontier else ""
 
 
 def _interval(row: Priced) -> str:
-    return f"{row.quality.low:.3f} to {row.quality.high:.3f}"
+    return f"{row.quality.low:.3f} – {row.quality.high:.3f}"

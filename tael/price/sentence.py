@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tael.compress.manifest import BASELINE, PARENT
 from tael.page.text import table_lines
+from tael.page.words import Words, words
 from tael.price.choice import Priced
 from tael.price.confirm import Proof
 from tael.price.decision import Decision
@@ -65,12 +66,21 @@ def money(amount: float, currency: str) -> str:
 def _proved(
     by_id: dict[str, Priced], row: Priced, floor: Floor, proof: Proof, recipe: Recipe
 ) -> str:
-    name = NAMES[row.id]
-    start = f"{name[0].upper()}{name[1:]} costs {_cost(row, recipe)} per 1,000 requests"
-    proved = f"proved on {proof.rows:,} test rows"
+    say = words("price", recipe.lang)
+    values = {
+        "name": _capital(say(NAMES[row.id])), "cost": _cost(say, row, recipe), "floor": floor,
+        "rows": f"{proof.rows:,}",
+    }  # fmt: skip
     if row.id == PARENT:
-        return f"{start}; nothing cheaper keeps {floor}, which the full model does: {proved}"
-    return f"{start}{_cheaper(by_id, row)}, and {_keeps(floor, proof)}: {proved}"
+        return say(
+            "{name} costs {cost} per 1,000 requests; nothing cheaper keeps {floor}, which the full "
+            "model does: proved on {rows} test rows",
+            **values,
+        )
+    return say(
+        "{name} costs {cost} per 1,000 requests{cheaper}, and {keeps}: proved on {rows} test rows",
+        **values, cheaper=_cheaper(say, by_id, row), keeps=_keeps(say, floor, proof),
+    )  # fmt: skip
 
 
 def _not_proved(
@@ -78,60 +88,75 @@ def _not_proved(
 ) -> str:
     assert decision.candidate is not None
     assert decision.chosen is not None
+    say = words("price", recipe.lang)
     tried, served = by_id[decision.candidate], by_id[decision.chosen]
-    name = NAMES[tried.id]
-    more = (
-        "more rows alone would not settle it"
-        if proof.more is None
-        else f"about {proof.more:,} more rows would settle it"
-    )
-    stays = (
-        "is served all the same" if served.id == tried.id else f"so {NAMES[served.id]} is served"
-    )
-    return (
-        f"{name[0].upper()}{name[1:]} would cost {_cost(tried, recipe)} per 1,000 requests"
-        f"{_cheaper(by_id, tried)}, but that it keeps {floor} is not proved on {proof.rows:,} test "
-        f"rows ({more}), {stays}, at {_cost(served, recipe)}"
+    more = say("more rows alone would not settle it")
+    if proof.more is not None:
+        more = say("about {rows} more rows would settle it", rows=f"{proof.more:,}")
+    stays = say("is served all the same")
+    if served.id != tried.id:
+        stays = say("so {name} is served", name=say(NAMES[served.id]))
+    return say(
+        "{name} would cost {cost} per 1,000 requests{cheaper}, but that it keeps {floor} is not "
+        "proved on {rows} test rows ({more}), {stays}, at {paid}",
+        name=_capital(say(NAMES[tried.id])),
+        cost=_cost(say, tried, recipe),
+        cheaper=_cheaper(say, by_id, tried),
+        floor=floor,
+        rows=f"{proof.rows:,}",
+        more=more,
+        stays=stays,
+        paid=_cost(say, served, recipe),
     )
 
 
 def _nothing(by_id: dict[str, Priced], floor: Floor, recipe: Recipe) -> str:
+    say = words("price", recipe.lang)
     best = max(by_id.values(), key=lambda row: row.quality.value * (1 if floor.higher else -1))
-    needed = floor.threshold(by_id[PARENT].quality.value)
     bound = recipe.price.p95_ms
-    within = "" if bound is None else f" within p95 {bound:g} ms"
-    fastest = min(row.p95_ms for row in by_id.values())
-    quickest = "" if bound is None else f", the fastest p95 is {fastest:.1f} ms"
-    return (
-        f"no variant keeps {floor}{within}: it asks for {floor.metric} {needed:.4f} on dev, the "
-        f"best is {best.quality.value:.4f} ({best.id}){quickest}; lower price.floor"
-        f"{'' if bound is None else ' or raise price.p95_ms'}, or train longer"
-    )
+    values = {
+        "floor": floor, "metric": floor.metric, "best": best.id,
+        "needed": f"{floor.threshold(by_id[PARENT].quality.value):.4f}",
+        "found": f"{best.quality.value:.4f}",
+    }  # fmt: skip
+    if bound is None:
+        return say(
+            "no variant keeps {floor}: it asks for {metric} {needed} on dev, the best is {found} "
+            "({best}); lower price.floor, or train longer",
+            **values,
+        )
+    return say(
+        "no variant keeps {floor} within p95 {bound} ms: it asks for {metric} {needed} on dev, the "
+        "best is {found} ({best}), the fastest p95 is {fastest} ms; lower price.floor or raise "
+        "price.p95_ms, or train longer",
+        **values, bound=f"{bound:g}", fastest=f"{min(row.p95_ms for row in by_id.values()):.1f}",
+    )  # fmt: skip
 
 
-def _cost(row: Priced, recipe: Recipe) -> str:
-    currency = recipe.machine.currency
-    return (
-        "more than any load can pay"
-        if row.cost_per_1000 is None
-        else money(row.cost_per_1000, currency)
-    )
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
-def _cheaper(by_id: dict[str, Priced], row: Priced) -> str:
+def _cost(say: Words, row: Priced, recipe: Recipe) -> str:
+    if row.cost_per_1000 is None:
+        return say("more than any load can pay")
+    return money(row.cost_per_1000, recipe.machine.currency)
+
+
+def _cheaper(say: Words, by_id: dict[str, Priced], row: Priced) -> str:
     full, own = by_id[PARENT].cost_per_1000, row.cost_per_1000
     if row.id == PARENT or not full or not own:
         return ""
-    return (
-        f", {full / own:.1f} times less than the full model"
-        if full >= own
-        else f", {own / full:.1f} times more than the full model"
-    )
+    if full >= own:
+        return say(", {times} times less than the full model", times=f"{full / own:.1f}")
+    return say(", {times} times more than the full model", times=f"{own / full:.1f}")
 
 
-def _keeps(floor: Floor, proof: Proof) -> str:
+def _keeps(say: Words, floor: Floor, proof: Proof) -> str:
+    values = {"metric": floor.metric, "own": f"{proof.value:.4g}", "full": f"{proof.base:.4g}"}
     if floor.better(proof.value, proof.base):
-        return f"is better than it ({floor.metric} {proof.value:.4g} against {proof.base:.4g})"
+        return say("is better than it ({metric} {own} against {full})", **values)
     if floor.higher and proof.base > 0:
-        return f"keeps {100 * proof.value / proof.base:.1f} % of its {floor.metric}"
-    return f"has {floor.metric} {proof.value:.4g} where it has {proof.base:.4g}"
+        share = say.percent(proof.value / proof.base)
+        return say("keeps {share} of its {metric}", share=share, metric=floor.metric)
+    return say("has {metric} {own} where it has {full}", **values)
