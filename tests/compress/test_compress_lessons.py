@@ -93,7 +93,8 @@ def test_where_the_fit_starts_does_not_matter(kind: Any) -> None:
     start = np.random.default_rng(3).normal(0, 2, fitted.shape)
     again = fit_soft(x_NV, lesson, kind, 1.0, start)
     # Not the weights: the same number added to every class's bias changes no answer.
-    assert answers(x_NV, again, kind) == pytest.approx(answers(x_NV, fitted, kind), abs=2e-3)
+    near = 0.02 if kind == "regression" else 0.002  # numbers of 0 to 5 are not probabilities
+    assert answers(x_NV, again, kind) == pytest.approx(answers(x_NV, fitted, kind), abs=near)
 
 
 @given(st.floats(0, 1), st.integers(0, 6), st.integers(0, 2**31))

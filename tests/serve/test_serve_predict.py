@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -398,6 +398,27 @@ HEADERS = st.dictionaries(
     ),
     max_size=3,
 )
+
+
+@pytest.mark.parametrize("after", [b"", b'{"text": '])
+def test_a_body_that_comes_too_slowly_is_refused_and_holds_nothing(
+    play: Play, database: Engine, monkeypatch: pytest.MonkeyPatch, after: bytes
+) -> None:
+    monkeypatch.setattr("tael.serve.ask.BODY_SECONDS", 0.05)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield after
+        await asyncio.sleep(5)
+        yield b'"x"}'
+
+    async def scene(house: House) -> None:
+        started = asyncio.get_running_loop().time()
+        error_of(await house.client.post("/v1/predict", content=trickle()), 408, "slow_body")
+        assert asyncio.get_running_loop().time() - started < 2
+        assert (await house.ask({"text": "x"})).status_code == 200
+
+    play(scene)
+    assert len(rows(database, "reserve")) == 1
 
 
 def test_whatever_is_sent_is_answered_or_refused_and_the_books_agree(
