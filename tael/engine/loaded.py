@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tael.data.record import Record
-from tael.engine.ask import Prompt, Wish, asked
+from tael.engine.ask import Prompt, Wish, asked, pieces, texts
 from tael.engine.batch import cut
 from tael.engine.predictor import Engine
 from tael.errors import DataError, UsageError
@@ -153,20 +153,18 @@ class Loaded:
         Raises UsageError for settings out of range or a model that does not write, DataError for a
         prompt that is empty or too long.
         """
-        from tael.model.generate import generate
-
         requests = asked(self, prompts, Wish(temperature=0.0) | wish)
-        return generate(self.opened(), requests, self.tokenizer)
+        return texts(self, requests, wish.get("draft"))
 
     def stream(self, prompt: Prompt, **wish: Unpack[Wish]) -> "Iterator[Piece]":
         """Write on from one prompt, a piece at a time: `piece.text` is whole characters, or empty.
 
         The last piece has an `end`; the pieces together are the text that `generate` returns.
         """
-        from tael.model.generate import write
-
         requests = asked(self, prompt, Wish(temperature=0.0) | wish)
-        return write(self.opened(), requests, self.tokenizer)
+        if len(requests) != 1:
+            raise UsageError(f"stream takes one prompt, found {len(requests)}")
+        return pieces(self, requests[0], wish.get("draft"))
 
     def save(self, folder: Path | str) -> None:
         """Write the network as a Hugging Face folder, with the files that stand beside it."""
