@@ -20,6 +20,7 @@ from tael.recipe.schema import Kind
 __all__ = ["Lesson", "fit_soft", "lessons"]
 
 _ITERATIONS = 200
+_SETTLED = 1e-6  # of the loss an iteration: what comes after moves no label, and costs minutes
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def fit_soft(
         return penalty * value + 0.5 * float((w_VK * w_VK).sum()), gradient.ravel()
 
     first = np.zeros(shape) if start is None else start
-    options = {"maxiter": _ITERATIONS, "gtol": 1e-4 * penalty}
+    options = {"maxiter": _ITERATIONS, "ftol": _SETTLED, "gtol": 1e-4 * penalty}
     found = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options=options)
     fitted: NDArray[np.float64] = found.x.reshape(shape)
     return fitted
