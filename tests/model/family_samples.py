@@ -40,6 +40,13 @@ HEADS: dict[str, dict[str, str]] = {
     "marian": {"seq2seq": "MarianMTModel"},
 }  # fmt: skip
 CASES = [(family, kind) for family, kinds in HEADS.items() for kind in kinds]
+TURNS: list[dict[str, Any]] = [  # rotary positions, as config files say them
+    {"rope_type": "default", "rope_theta": 300.0},
+    {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 2.5},
+    {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 3.0},
+    {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0,
+     "high_freq_factor": 4.0, "original_max_position_embeddings": 16},
+]  # fmt: skip
 BOTH = ("t5", "bart", "marian")
 END = 2  # the id that ends a text
 
@@ -54,10 +61,25 @@ def odd_config(family: str, seed: int = 0) -> dict[str, Any]:
     raw |= _sizes(family, luck, vocab, heads, width)
     if family in ("llama", "mistral", "qwen2", "qwen3"):
         raw |= {"num_key_value_heads": groups, "tie_word_embeddings": luck.random() < 0.5}
+        raw |= _decoder_parts(family, luck, raw["num_hidden_layers"])
     if family in ("bert", "roberta", "xlm-roberta"):
         raw |= {"layer_norm_eps": luck.choice([1e-12, 1e-5]), "type_vocab_size": 1 + seed % 2}
         raw |= {"pad_token_id": 0 if family == "bert" else 1}
     return raw
+
+
+def _decoder_parts(family: str, luck: random.Random, layers: int) -> dict[str, Any]:
+    window = {"sliding_window": luck.choice([None, 3, 6])}
+    if family == "llama":
+        return {
+            "attention_bias": luck.random() < 0.5, "mlp_bias": luck.random() < 0.5,
+            "head_dim": luck.choice([None, 4]), "rope_parameters": luck.choice(TURNS),
+        }  # fmt: skip
+    if family == "mistral":
+        return window | {"head_dim": luck.choice([None, 4])}
+    window |= {"use_sliding_window": window["sliding_window"] is not None}
+    window |= {"max_window_layers": luck.randint(0, layers)}
+    return window | ({} if family == "qwen2" else {"head_dim": luck.choice([12, 4])})
 
 
 def _sizes(family: str, luck: random.Random, vocab: int, heads: int, width: int) -> dict[str, Any]:
@@ -83,7 +105,7 @@ def _sizes(family: str, luck: random.Random, vocab: int, heads: int, width: int)
             "decoder_layers": luck.randint(1, 3), "encoder_attention_heads": heads,
             "decoder_attention_heads": heads, "encoder_ffn_dim": ffn, "decoder_ffn_dim": ffn,
             "activation_function": bend, "scale_embedding": luck.random() < 0.5,
-            "max_position_embeddings": 40, "decoder_start_token_id": 2, "decoder_vocab_size": vocab,
+            "max_position_embeddings": 40, "decoder_start_token_id": 2,
         }  # fmt: skip
     return {
         "vocab_size": vocab, "hidden_size": heads * width, "num_hidden_layers": layers,

@@ -50,7 +50,7 @@ def _read(raw: Raw, more: Mapping[str, Any]) -> ModelConfig:
     same = {
         "decoder_attention_heads": raw.get("encoder_attention_heads"),
         "decoder_ffn_dim": raw.get("encoder_ffn_dim"), "is_decoder": False,
-        "share_encoder_decoder_embeddings": True, "decoder_vocab_size": raw.get("vocab_size"),
+        "share_encoder_decoder_embeddings": True,
     }  # fmt: skip
     said = sizes_from(raw, _KEYS, same)
     scale = said["hidden"] ** 0.5 if raw.get("scale_embedding") else 1.0
