@@ -19,6 +19,7 @@ from tael.errors import RecipeError
 from tael.recipe.effect import idle
 from tael.recipe.fields import allowed, infos, path_keys, sections
 from tael.recipe.fingerprint import found_value, leaves
+from tael.recipe.package import REMOTE
 from tael.recipe.schema import Recipe
 from tael.recipe.source import KeyPath, parse, parse_value
 from tael.recipe.write import commented
@@ -202,7 +203,7 @@ def _make_absolute(values: dict[str, Any], base: Path) -> None:
             section[last] = _absolute(section[last], base)
     model = values.get("model")
     source = model.get("from") if isinstance(model, dict) else None
-    if isinstance(source, str) and not source.startswith("package://"):
+    if isinstance(source, str) and not source.startswith(REMOTE):
         values["model"]["from"] = _absolute(source, base)
 
 

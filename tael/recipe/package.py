@@ -1,23 +1,31 @@
-"""Folders that a recipe names: a path, or a folder inside an installed Python package.
+"""Folders that a recipe names: a path, one inside an installed Python package, or on a hub.
 
-Needs nothing but the standard library: a check, training and loading all look here.
+Needs nothing but the standard library, and for a hub its client: a check, training and loading all
+look here.
 """
 
 from importlib.util import find_spec
 from pathlib import Path
 
 from tael.errors import UsageError
+from tael.recipe.hub import SCHEME as HUB
+from tael.recipe.hub import fetch
 
-__all__ = ["resolve"]
+__all__ = ["REMOTE", "resolve"]
 
 _SCHEME = "package://"
+REMOTE = (_SCHEME, HUB)  # sources that begin so are no paths
 
 
-def resolve(source: str) -> Path:
-    """Return the folder that `source` names: a path, or `package://PYTHON_PACKAGE/FOLDER`.
+def resolve(source: str, *, weights: bool = True) -> Path:
+    """Return the folder that `source` names: a path, or one of two schemes.
 
-    The package is found, not imported. UsageError where it is not installed or has no such folder.
+    `package://PYTHON_PACKAGE/FOLDER`: the package is found, not imported. `hub://OWNER/NAME` or
+    `hub://OWNER/NAME@REVISION`: fetched if need be; without `weights`, its small files only.
+    UsageError where the package is not installed or there is no such folder.
     """
+    if source.startswith(HUB):
+        return fetch(source, weights=weights)
     if not source.startswith(_SCHEME):
         return Path(source).expanduser()
     package, _, inside = source.removeprefix(_SCHEME).partition("/")

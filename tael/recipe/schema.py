@@ -192,7 +192,8 @@ class Model(Section):
     from_: str | None = Field(
         None,
         alias="from",
-        description="Folder in Hugging Face BERT layout, or package://PYTHON_PACKAGE/FOLDER.",
+        description="Folder in Hugging Face BERT layout, package://PYTHON_PACKAGE/FOLDER, or "
+        "hub://OWNER/NAME@REVISION (extra hub).",
     )
     hidden: int = Field(256, ge=8, description="Width of the hidden state.")
     layers: int = Field(4, ge=1, description="Number of blocks.")

@@ -160,7 +160,7 @@ def _sizes(recipe: Recipe) -> Sizes:
 
 def _checkpoint_config(source: str) -> dict[str, Any]:
     try:
-        folder = resolve(source)
+        folder = resolve(source, weights=False)
     except UsageError as error:
         raise UsageError(f"model.from: {error}") from error
     try:

@@ -21,6 +21,7 @@ from tael.files import sha256, write_text
 from tael.machine.probe import describe, probe
 from tael.recipe.fingerprint import defaults, difference, fingerprint
 from tael.recipe.load import resolved_yaml
+from tael.recipe.package import resolve
 from tael.recipe.schema import Recipe, Stage
 
 __all__ = ["Lock", "check_same", "open_lock", "read_lock"]
@@ -135,5 +136,5 @@ def _inputs(recipe: Recipe) -> Iterator[Path]:
     yield from input_files(_texts(recipe))
     if data.fixes is not None:
         yield data.fixes
-    if source is not None and "://" not in source:
-        yield from sorted(Path(source).glob("*.safetensors"))
+    if source is not None and not source.startswith("package://"):
+        yield from sorted(resolve(source).glob("*.safetensors"))
