@@ -108,6 +108,7 @@ WAYS: dict[str, tuple[list[tuple[str, dict[str, Any]]], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow  # importing the reference takes seconds
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_of_pooling_is_as_in_sentence_transformers(
     make: Callable[..., Path], way: str

@@ -21,7 +21,6 @@ from model_samples import generator
 from safetensors import safe_open
 from torch.testing import assert_close
 
-from tael.errors import CheckpointError
 from tael.model.families import find
 from tael.model.weights import open_folder, save_folder, to_file
 
