@@ -5,7 +5,16 @@ from typing import Annotated, cast
 
 import typer
 
-from tael.cli.options import Json, Language, Overrides, Quiet, RecipeFile, RunFolder, Variant
+from tael.cli.options import (
+    Json,
+    Language,
+    Overrides,
+    Quiet,
+    Reading,
+    RecipeFile,
+    RunFolder,
+    Variant,
+)
 from tael.cli.show import show_json, show_lines, show_scores
 from tael.page.words import Lang
 
@@ -14,6 +23,7 @@ __all__ = ["ablate", "evaluate", "report"]
 
 def evaluate(
     run: RunFolder,
+    reading: Reading = None,
     data: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Labelled records; default: the run's test split."),
@@ -24,7 +34,7 @@ def evaluate(
     """Score the chosen variant of RUN. Intervals are 95 % ones."""
     from tael.road.evaluate import evaluate as evaluate_run
 
-    scores = evaluate_run(run, data, variant)
+    scores = evaluate_run(run, data, variant, reading or [])
     if as_json:
         show_json(scores)
     else:

@@ -69,6 +69,18 @@ def test_help_names_every_verb_and_every_verb_has_help(tael: Run) -> None:
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_predict_and_evaluate_take_how_a_file_is_read(tael: Run, reviews: Path) -> None:
+    said = ["data.columns.text=review", "data.columns.label=sentiment"]
+    files = {
+        "evaluate": ["--data", "reviews.csv"],
+        "predict": ["--in", "reviews.csv", "--out", "o"],
+    }
+    for verb, options in files.items():
+        code, out, err = tael(verb, "run", *said, *options)
+        assert (code, out) == (1, "")
+        assert err.startswith("run: not a run")  # all the rest was understood
+
+
 def test_the_bare_command_shows_help_and_is_wrong_usage(tael: Run) -> None:
     code, out, _ = tael()
     assert code == 2
