@@ -98,10 +98,14 @@ class Attention(nn.Module):
         kept = store.source() if store is not None else None
         if kept is None:
             k_part, v_part = self.kv(memory.x_BSD).split(self.kv.parts, dim=-1)
-            kept = self._heads(k_part), self._heads(v_part)
+            k_BGSK = self._heads(k_part)
+            kept = self.k_norm(k_BGSK) if self.qk_norm else k_BGSK, self._heads(v_part)
             if store is not None:
                 store.keep_source(*kept)
-        return self._gather(self._heads(self.q(x_BTD)), *kept, View(memory.mask))
+        q_BHTK = self._heads(self.q(x_BTD))
+        if self.qk_norm:
+            q_BHTK = self.q_norm(q_BHTK)
+        return self._gather(q_BHTK, *kept, View(memory.mask))
 
     def _heads(self, x_BTE: Tensor) -> Tensor:
         return x_BTE.view(*x_BTE.shape[:2], -1, self.width).transpose(1, 2)

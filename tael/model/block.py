@@ -52,29 +52,42 @@ class Block(nn.Module):
         self.cross_norm = norm(config) if cross else None
         self.ffn = FeedForward(config)
         self.ffn_norm = norm(config)
-        if self.place == "sandwich":
-            self.attention_after, self.ffn_after = norm(config), norm(config)
+        after = config.norm_place == "sandwich"
+        self.attention_after = norm(config) if after else None
+        self.cross_after = norm(config) if after and cross else None
+        self.ffn_after = norm(config) if after else None
         self.drop = nn.Sequential(nn.Dropout(config.dropout), DropPath(config.droppath))
 
     def forward(
         self, x_BTD: Tensor, view: View, memory: Memory | None = None, store: Store | None = None
     ) -> Tensor:
         """Return (B, T, D)."""
-        if self.place == "sandwich":
-            gathered_BTD = self.attention(self.attention_norm(x_BTD), view, store)
-            x_BTD = x_BTD + self.drop(self.attention_after(gathered_BTD))
-            x_BTD = x_BTD + self.drop(self.ffn_after(self.ffn(self.ffn_norm(x_BTD))))
-            return x_BTD
-        x_BTD = self._join(x_BTD, self.attention_norm, lambda x: self.attention(x, view, store))
+        x_BTD = self._join(
+            x_BTD,
+            self.attention_norm,
+            lambda x: self.attention(x, view, store),
+            self.attention_after,
+        )
         if self.cross is not None and self.cross_norm is not None:
             read = self.cross.read
             assert memory is not None, "a layer that reads a source is given one"
-            x_BTD = self._join(x_BTD, self.cross_norm, lambda x: read(x, memory, store))
-        return self._join(x_BTD, self.ffn_norm, self.ffn)
+            x_BTD = self._join(
+                x_BTD, self.cross_norm, lambda x: read(x, memory, store), self.cross_after
+            )
+        return self._join(x_BTD, self.ffn_norm, self.ffn, self.ffn_after)
 
-    def _join(self, x_BTD: Tensor, norm: nn.Module, branch: Callable[[Tensor], Tensor]) -> Tensor:
-        if self.place == "pre":
-            x_BTD = x_BTD + self.drop(branch(norm(x_BTD)))
-        else:
+    def _join(
+        self,
+        x_BTD: Tensor,
+        norm: nn.Module,
+        branch: Callable[[Tensor], Tensor],
+        after: nn.Module | None,
+    ) -> Tensor:
+        if self.place == "post":
             x_BTD = norm(x_BTD + self.drop(branch(x_BTD)))
+            return x_BTD
+        change_BTD = branch(norm(x_BTD))
+        if after is not None:
+            change_BTD = after(change_BTD)
+        x_BTD = x_BTD + self.drop(change_BTD)
         return x_BTD

@@ -57,6 +57,7 @@ class ModelConfig:
     stacks: Literal["encoder", "decoder", "both"] = "encoder"
     decoder_layers: int | None = None  # of an encoder-decoder; None: as many as the encoder
     sharing: int = 1  # so many layers in a row use one block's weights (ALBERT)
+    stacks_shared: bool = False  # the decoder's layers are the encoder's, but for what reads those
 
     kv_heads: int | None = None  # query heads share keys in groups; 1: multi-query
     head_size: int | None = None
@@ -149,11 +150,12 @@ class ModelConfig:
         rows = self.vocab * self.token_width
         if self.embedding_size is not None:
             rows += (self.token_width + 1) * self.hidden
-        around = rows + self.types * self.token_width
+        around = rows
         stacks: tuple[Literal["encoder", "decoder"], ...] = (
             ("encoder", "decoder") if self.stacks == "both" else ("encoder",)
         )
         for stack in stacks:
+            around += self.types * self.token_width
             if self.position == "learned":
                 around += (self.max_positions + self.position_offset) * self.token_width
             if self.position == "relative":
@@ -162,7 +164,10 @@ class ModelConfig:
                 around += norm // self.hidden * self.token_width
             around += norm * self.final_norm
             cross = self.stacks == "both" and stack == "decoder"
-            around += -(-self.depth(stack) // self.sharing) * self._block(norm, cross)
+            blocks = -(-self.depth(stack) // self.sharing)
+            around += blocks * self._block(norm, cross)
+            if cross and self.stacks_shared:
+                around -= blocks * self._block(norm, cross=False)
         return around - (0 if self.first_norm else norm) * len(stacks)
 
     def _block(self, norm: int, cross: bool) -> int:
@@ -171,7 +176,7 @@ class ModelConfig:
             self.hidden * (outer + 2 * inner) + (outer + 2 * inner) * self.qkv_bias
             + outer * self.hidden + self.hidden * self.out_bias
             + norm * (2 if self.norm_place == "sandwich" else 1)
-            + 2 * self.width * (norm // self.hidden) * self.qk_norm
+            + 2 * self.width * self.qk_norm
         )  # fmt: skip
         up = self.ffn * (2 if self.gated else 1)
         ffn = self.hidden * (up + self.ffn) + (up + self.hidden) * self.ffn_bias
@@ -203,6 +208,11 @@ class ModelConfig:
             problems.append(f"heads ({self.heads}) must be divisible by kv_heads ({self.groups})")
         if self.position == "rotary" and int(self.width * self.rotary_share) % 2:
             problems.append(f"rotary positions turn pairs: head size {self.width} is odd")
+        if self.stacks_shared and self.depth("decoder") != self.layers:
+            problems.append(
+                f"stacks share their layers where they have as many: {self.layers} in the encoder, "
+                f"{self.depth('decoder')} in the decoder"
+            )
         if self.local is not None and len(self.local) != self.layers:
             problems.append(f"local names {len(self.local)} layers, there are {self.layers}")
         if not _whole(self.pad) or not 0 <= self.pad < self.vocab:

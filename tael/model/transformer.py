@@ -149,6 +149,11 @@ class EncoderDecoder(nn.Module):
         super().__init__()
         self.encoder = Transformer(config, "encoder")
         self.decoder = Transformer(config, "decoder", tokens=self.encoder.embedding.tokens)
+        if config.stacks_shared:  # Rothe et al. 2020, arXiv:1907.12461, section 2
+            for own, its in zip(self.decoder.blocks, self.encoder.blocks, strict=True):
+                own.attention, own.attention_norm = its.attention, its.attention_norm
+                own.ffn, own.ffn_norm = its.ffn, its.ffn_norm
+                own.attention_after, own.ffn_after = its.attention_after, its.ffn_after
 
     @property
     def embedding(self) -> Embedding:

@@ -82,11 +82,12 @@ def _write(config: ModelConfig, model_type: str) -> Raw:
     sizes = {their: getattr(config, our) for our, their in KEYS.items()}
     raw = {"model_type": model_type, **sizes, "hidden_act": activation_name(config.activation)}
     raw |= {"pad_token_id": config.pad, "bos_token_id": None, "eos_token_id": None}
+    raw |= {"num_key_value_heads": config.groups, "head_dim": config.width}
     raw |= {"attention_bias": config.out_bias, "mlp_bias": config.ffn_bias}
-    if config.window is not None:
+    raw |= {"sliding_window": config.window, "use_sliding_window": config.window is not None}
+    if config.local is not None or model_type != "mistral":  # with it transformers takes Ministral
         kinds = ("full_attention", "sliding_attention")
-        locals_ = [kinds[config.is_local(n)] for n in range(config.layers)]
-        raw |= {"sliding_window": config.window, "use_sliding_window": True, "layer_types": locals_}
+        raw |= {"layer_types": [kinds[config.is_local(n)] for n in range(config.layers)]}
     return raw | {"rope_parameters": rope_parameters(config)}
 
 
