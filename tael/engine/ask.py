@@ -65,9 +65,9 @@ def texts(
     if not requests:
         return []
     if requests[0].settings.beams > 1:
-        return search(loaded.opened(), requests, loaded.tokenizer)
+        return search(loaded.opened(), requests, loaded.speller)
     if draft is None:
-        return generate(loaded.opened(), requests, loaded.tokenizer)
+        return generate(loaded.opened(), requests, loaded.speller)
     done = []
     for number, request in enumerate(requests):  # each in turn: guesses are for one text
         *_, last = pieces(loaded, request, draft)
@@ -87,12 +87,12 @@ def pieces(loaded: "Loaded", request: "Request", draft: "str | Loaded | None") -
     if request.settings.beams > 1:
         if draft is not None:
             raise UsageError("generate: beams take no draft")
-        best = search(network, [request], loaded.tokenizer)[0]
-        row = Row(network, request, 0, 0, loaded.tokenizer)
+        best = search(network, [request], loaded.speller)[0]
+        row = Row(network, request, 0, 0, loaded.speller)
         return (row.take(id_) for id_ in best.ids)
     if draft is None:
-        return write(network, [request], loaded.tokenizer)
-    return speculate(network, request, _guesser(loaded, request, draft), loaded.tokenizer)
+        return write(network, [request], loaded.speller)
+    return speculate(network, request, _guesser(loaded, request, draft), loaded.speller)
 
 
 def _guesser(loaded: "Loaded", request: "Request", draft: "str | Loaded") -> "Guesser":
@@ -119,8 +119,10 @@ def _constraint(loaded: "Loaded", settings: Settings, wish: Wish) -> "Callable[[
         return None
     from tael.model.constrain import matcher
 
+    loaded.worded()
+    assert loaded.speller is not None, "there is one where there is a tokenizer"
     vocab = loaded.opened().config.vocab
-    return matcher(loaded.worded(), vocab, settings.end, schema=schema, regex=regex)
+    return matcher(loaded.speller, vocab, settings.end, schema=schema, regex=regex)
 
 
 def _settings(loaded: "Loaded", wish: Wish) -> Settings:

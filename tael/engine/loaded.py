@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from tael.data.lexicon import Lexicon
 from tael.data.record import Record
 from tael.engine.ask import Prompt, Wish, asked, pieces, texts
 from tael.engine.batch import cut
@@ -30,20 +31,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Loaded"]
 
-# What stands beside the weights and says how to use them: kept as it is when a folder is saved.
+# What stands beside the weights and says how to use them, but for the tokenizer's files.
 _BESIDE = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.txt", "vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json",
-    "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json",
-    "[0-9]_*/config.json", "[0-9]_*/model.safetensors", "*.model", "*.spm",
+    "generation_config.json", "modules.json", "sentence_bert_config.json",
+    "config_sentence_transformers.json", "[0-9]_*/config.json", "[0-9]_*/model.safetensors",
 )  # fmt: skip
 
 
 class Loaded:
     """A run, a variant, a Hugging Face folder or a GGUF file, opened.
 
-    `network` and `tokenizer` are None where there is none: a linear model or an ONNX graph has no
-    network, a bare folder of weights no tokenizer. `settings` is how its makers let it write.
+    `network`, `lexicon` and its `tokenizer` are None where there is none: a linear model or an ONNX
+    graph has no network, a bare folder of weights no tokenizer. `settings` is how its makers let it
+    write.
     """
 
     def __init__(
@@ -51,15 +51,25 @@ class Loaded:
         path: Path,
         *,
         network: "Network | None",
-        tokenizer: "Tokenizer | None",
+        lexicon: Lexicon | None,
         engine: Engine | None = None,
         settings: "Settings | None" = None,
     ) -> None:
         self.path = path
         self.network = network
-        self.tokenizer = tokenizer
+        self.lexicon = lexicon
         self.engine = engine
         self.settings = settings
+
+    @property
+    def tokenizer(self) -> "Tokenizer | None":
+        """What turns text into ids; None where no such file stands beside the weights."""
+        return None if self.lexicon is None else self.lexicon.tokenizer
+
+    @property
+    def speller(self) -> "Tokenizer | None":
+        """What turns written ids into text: another tokenizer where a model translates (Marian)."""
+        return None if self.lexicon is None else self.lexicon.target or self.lexicon.tokenizer
 
     def predict(self, records: Sequence[Record | str]) -> list[Answer]:
         """Return one answer a record, in order; a plain string counts as a record's text.
@@ -173,16 +183,12 @@ class Loaded:
         raw = self.opened().raw or {}
         names = raw.get("id2label")
         labels = [names[str(number)] for number in range(len(names))] if names else None
-        beside = [path for name in _BESIDE for path in self.path.glob(name)]
-        save_folder(
-            Path(folder),
-            self.opened(),
-            labels=labels,
-            problem_type=raw.get("problem_type"),
-            tokenizer=None if beside else self.tokenizer,
-        )
-        for path in beside:
-            target = Path(folder) / path.relative_to(self.path)
+        folder = Path(folder)
+        save_folder(folder, self.opened(), labels=labels, problem_type=raw.get("problem_type"))
+        if self.lexicon is not None:
+            self.lexicon.save(folder)
+        for path in (path for name in _BESIDE for path in self.path.glob(name)):
+            target = folder / path.relative_to(self.path)
             target.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(target, path.read_bytes())
 
