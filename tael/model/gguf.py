@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tael.errors import CheckpointError
 from tael.model.families import find
 from tael.model.families.base import Family
+from tael.model.gguf_blocks import blocks_of
 from tael.model.gguf_config import raw_config
 from tael.model.gguf_header import Header, Stored, dequantised, read_gguf
 from tael.model.head import VocabHead
 from tael.model.network import Network
 from tael.model.norm import RMSNorm
+from tael.model.packed import Blocks, PackedLinear
+from tael.model.quant import put, put_vocabulary
 from tael.model.tensors import places
 
 __all__ = ["open_gguf"]
@@ -54,8 +57,9 @@ def open_gguf(path: Path, dtype: torch.dtype | None = None) -> tuple[Network, di
     with torch.device("meta"):  # shapes only: every tensor is made once, as it is to be
         network = Network(config, VocabHead(config, "clm"))
     found = _found(header, family, network)
-    kind = torch.bfloat16 if dtype is None else dtype
-    state = {name: _read(parts, kind) for name, parts in found.items()}
+    if dtype is None:
+        found = _packed(network, found)
+    state = {name: _read(parts, dtype or torch.bfloat16) for name, parts in found.items()}
     network.load_state_dict(state, strict=False, assign=True)  # what is shared stands once
     network.raw = raw
     return network.eval(), header.keys
@@ -133,6 +137,42 @@ def _fill(into: Tensor, part: _Part, first: int, last: int) -> None:
     values = torch.from_numpy(dequantised(part.path, part.stored, at).copy())
     target = into[first:last] if into.dim() > 1 else into
     target.copy_(values.view(target.shape) - part.shift)
+
+
+def _packed(network: Network, found: dict[str, list[_Part]]) -> dict[str, list[_Part]]:
+    """Put matrices that lie in blocks of 32 in their place as they are; return what else there is.
+
+    The token embedding is taken so in eight bits only, and with it the scores where it is tied.
+    """
+    rest = dict(found)
+    for name, module in list(network.named_modules()):
+        blocks = _blocks(found[f"{name}.weight"]) if isinstance(module, nn.Linear) else None
+        if blocks is not None:
+            bias = rest.pop(f"{name}.bias", None)
+            bias_N = None if bias is None else _read(bias, torch.bfloat16)
+            put(network, name, PackedLinear(blocks, bias_N, getattr(module, "parts", ())))
+            del rest[f"{name}.weight"]
+    tokens = _blocks(found["body.embedding.tokens.weight"])
+    own = found.get("head.weight")
+    scores = tokens if own is None else _blocks(own)
+    if tokens is not None and scores is not None and tokens.bits == scores.bits == 8:
+        put_vocabulary(network, tokens, scores, torch.bfloat16)
+        for name in ("body.embedding.tokens.weight", "head.weight"):
+            rest.pop(name, None)
+    return rest
+
+
+def _blocks(parts: Sequence[_Part]) -> Blocks | None:
+    """Return rows as they lie, stacked; None where their blocks are not of one kind."""
+    blocks = []
+    for part in parts:
+        block = blocks_of(part.stored)
+        if block is None:
+            return None
+        if part.pairs is not None:
+            block = block.rows(half_apart(len(block.codes_NK), part.pairs))
+        blocks.append(block)
+    return Blocks.stacked(blocks) if len({block.bits for block in blocks}) == 1 else None
 
 
 def half_apart(rows: int, heads: int) -> Tensor:
