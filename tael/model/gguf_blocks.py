@@ -41,7 +41,7 @@ def _q4_1(blocks: _Bytes) -> _Parts:
 
 def _q8_0(blocks: _Bytes) -> _Parts:
     scale = _float(blocks[:, :2])
-    return blocks[:, 2:] ^ 128, scale, -128 * scale  # signed numbers, from -128 as code 0
+    return blocks[:, 2:] ^ np.uint8(128), scale, -128 * scale  # signed numbers, from -128 as code 0
 
 
 def _q4_k(blocks: _Bytes) -> _Parts:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GROUP", "Bits", "Blocks", "PackedEmbedding", "PackedLinear"]
+__all__ = ["GROUP", "Bits", "Blocks", "PackedEmbedding", "PackedLinear", "grouped"]
 
 GROUP = 32
 Bits = Literal[4, 8]
@@ -34,8 +34,9 @@ class Blocks:
 
     def numbers(self) -> Tensor:
         """Return the matrix, float32 (N, K)."""
-        codes_NGK = self.codes_NK.unflatten(1, (-1, GROUP)).float()
-        return (codes_NGK * self.scale_NG[..., None] + self.least_NG[..., None]).flatten(1)
+        codes_NGK = grouped(self.codes_NK).float()
+        numbers_NGK = codes_NGK * self.scale_NG[..., None] + self.least_NG[..., None]
+        return numbers_NGK.flatten(1)
 
     def rows(self, index_N: Tensor) -> "Blocks":
         """Return some rows, in another order."""
@@ -48,6 +49,11 @@ class Blocks:
         """Return several matrices of the same bits as one, their rows one after another."""
         columns = zip(*((p.codes_NK, p.scale_NG, p.least_NG) for p in parts), strict=True)
         return Blocks(parts[0].bits, *(torch.cat(column) for column in columns))
+
+
+def grouped(x_NK: Tensor) -> Tensor:
+    """Return (..., G, 32) for (..., K)."""
+    return x_NK.reshape(*x_NK.shape[:-1], -1, GROUP)
 
 
 class PackedLinear(nn.Module):
@@ -92,7 +98,7 @@ class PackedLinear(nn.Module):
         x_NK = x_BTK.reshape(-1, self.inputs)
         if self.bits == 8:
             x_NK = torch.cat((x_NK, x_NK), 1)
-        y_NN = _multiply(x_NK, self.packed, GROUP, self.scale_GN2)
+        y_NN: Tensor = _multiply(x_NK, self.packed, GROUP, self.scale_GN2)
         if self.bias is not None:
             y_NN = y_NN + self.bias
         return y_NN.view(*x_BTK.shape[:-1], self.outputs)
@@ -107,11 +113,12 @@ class PackedLinear(nn.Module):
         plain = torch.ones(self.scale_GN2.shape, dtype=torch.bfloat16)
         plain[..., 1] = 8
         unit_KK = torch.eye(size, dtype=torch.bfloat16)
-        return _multiply(unit_KK, self.packed, GROUP, plain).T.to(torch.uint8).contiguous()
+        codes_KN: Tensor = _multiply(unit_KK, self.packed, GROUP, plain)
+        return codes_KN.T.to(torch.uint8).contiguous()
 
     def numbers(self) -> Tensor:
         """Return the matrix that it multiplies by, float32 (N, K)."""
-        codes_NGK = self.codes().unflatten(1, (-1, GROUP)).float() - 8
+        codes_NGK = grouped(self.codes()).float() - 8
         scale, middle = (side.T[..., None] for side in self.scale_GN2.float().unbind(-1))
         halves = (codes_NGK * scale + middle).flatten(1)
         return halves if self.bits == 4 else halves[:, : self.inputs] + halves[:, self.inputs :]
@@ -137,7 +144,7 @@ class PackedEmbedding(nn.Module):
     def forward(self, ids_BT: Tensor) -> Tensor:
         """Return (B, T, K)."""
         scale, least = self.scale_VG2[ids_BT].float()[..., None, :].unbind(-1)
-        codes = self.codes_VK[ids_BT].unflatten(-1, (-1, GROUP))
+        codes = grouped(self.codes_VK[ids_BT])
         return (codes * scale + least).flatten(-2).to(self.scale_VG2.dtype)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tael.model.head import VocabHead
 from tael.model.network import Network
-from tael.model.packed import GROUP, Bits, Blocks, PackedEmbedding, PackedLinear
+from tael.model.packed import GROUP, Bits, Blocks, PackedEmbedding, PackedLinear, grouped
 from tael.model.transformer import Embedding
 
 __all__ = ["Smaller", "in_blocks", "put", "put_vocabulary", "quantise"]
@@ -77,7 +77,7 @@ def in_blocks(matrix_NK: Tensor, bits: Bits) -> Blocks:
     Four bits: a group's least and greatest number, drawn together a little where that makes the sum
     of squared errors less. Eight: the greatest size, both ways, so that zero stays zero.
     """
-    x_NGK = matrix_NK.float().unflatten(1, (-1, GROUP))
+    x_NGK = grouped(matrix_NK.float())
     if bits == 8:
         scale_NG = x_NGK.abs().amax(-1) / 127
         codes_NGK = (x_NGK / _some(scale_NG)[..., None]).round() + 128
@@ -122,7 +122,7 @@ def put_vocabulary(
     table = PackedEmbedding(tokens, dtype)
     for module in network.modules():
         if isinstance(module, Embedding):
-            module.tokens = table
+            module.register_module("tokens", table)
     if scores is not None:
         assert isinstance(network.head, VocabHead), "only such a head scores tokens"
         network.head.packed = PackedLinear(scores, network.head.bias, dtype=dtype)
