@@ -95,7 +95,7 @@ def _bytes(said: Mapping[str, Any], where: object) -> Tokenizer:
     merges = [tuple(merge.split(" ", 1)) for merge in said.get("merges") or []]
     name = str(said.get("pre", "default"))
     cut = cutter(name, where, bool(said.get("add_space_prefix", False)))
-    tokenizer = byte_level(vocab, merges, cut, whole=name in _WHOLE_WORDS)  # type: ignore[arg-type]
+    tokenizer = byte_level(vocab, merges, cut, whole=name in _WHOLE_WORDS)
     tokenizer.add_tokens(
         [
             AddedToken(token, normalized=False, special=kind == CONTROL)
@@ -146,7 +146,7 @@ def _unigram(said: Mapping[str, Any], where: object) -> Tokenizer:
 
 
 def _words(said: Mapping[str, Any], where: object) -> Tokenizer:
-    """WordPiece: the file marks the beginning of a word by "▁" where BERT marks the rest by "##"."""
+    """WordPiece: the file marks words' beginnings by "▁" where BERT marks the rest by "##"."""
     vocab = {}
     for id_, (token, kind) in enumerate(zip(said["tokens"], _kinds(said), strict=True)):
         whole = kind in (CONTROL, UNKNOWN) or token.startswith("[")

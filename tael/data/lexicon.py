@@ -47,8 +47,9 @@ class Roles:
 class Lexicon:
     """A tokenizer and what its files say of it.
 
-    `tokenizer` never reads control tokens in text; `target` is Marian's other side, where there is
-    one; `templates` are chat templates by name, the usual one is "default".
+    `tokenizer` never reads control tokens in text; `target` is Marian's other side, `later` is for
+    text that follows a control token, each where there is one; `templates` are chat templates by
+    name, the usual one is "default".
     """
 
     tokenizer: Tokenizer
@@ -58,6 +59,7 @@ class Lexicon:
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     target: Tokenizer | None = None
+    later: Tokenizer | None = None
 
     def token(self, role: str) -> str | None:
         """Return the token of a role as text, e.g. "</s>" for "eos"; None if there is none."""
@@ -147,7 +149,33 @@ def finish(
     roles = {role: tokenizer.token_to_id(tokens[role]) for role in ROLES if role in tokens}
     limit = facts.get("config", {}).get("model_max_length")
     most = int(limit) if limit is not None and limit < _ENDLESS else None
-    return Lexicon(tokenizer, Roles(**roles), max_tokens=most, target=target, **facts)
+    return Lexicon(
+        tokenizer,
+        Roles(**roles),
+        max_tokens=most,
+        target=target,
+        later=_later(tokenizer),
+        **facts,
+    )
+
+
+def _later(tokenizer: Tokenizer) -> Tokenizer | None:
+    """Return the tokenizer without the space that it puts before the first text only, if it does.
+
+    Between control tokens `tokenizers` asks for a piece's place in the text; pieces cut one by
+    one all stand at its beginning.
+    """
+    before = tokenizer.pre_tokenizer
+    state = before.__getstate__() if before is not None else b""
+    if b'"prepend_scheme":"first"' not in state:
+        return None
+    said = json.loads(tokenizer.to_str())
+    text = json.dumps(said["pre_tokenizer"]).replace(
+        '"prepend_scheme": "first"', '"prepend_scheme": "never"'
+    )
+    later = Tokenizer.from_str(json.dumps(said | {"pre_tokenizer": json.loads(text)}))
+    later.encode_special_tokens = True
+    return later
 
 
 def _part_controls(tokenizer: Tokenizer) -> None:
