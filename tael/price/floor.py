@@ -4,10 +4,13 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from tael.errors import UsageError
+from tael.recipe.schema import Kind
+from tael.task.metrics import LOWER_IS_BETTER, measure
 
-__all__ = ["Floor", "parse_floor"]
+__all__ = ["Floor", "check_floor", "parse_floor"]
 
 _NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _FORM = re.compile(rf"\s*([\w.@-]+)\s*(>=|<=|≥|≤)\s*{_NUMBER}\s*(%)?\s*(?:[*×]\s*(base))?\s*")
@@ -48,10 +51,19 @@ class Floor:
         return one > other if self.higher else one < other
 
 
+def check_floor(text: str, kind: Kind) -> None:
+    """Raise UsageError where `text` is no floor, or one of a metric that labels of `kind` lack."""
+    one: dict[str, Any] = {"value": 0.0, "label": "a", "labels": ["a"], "scores": {"a": 1, "b": 0}}
+    reference = 0.0 if kind == "regression" else "a"
+    # Of two rows that agree nearly every metric is undefined; their names are what is asked for.
+    parse_floor(text, measure(kind, [one, one], [reference, reference], ["a", "b"]))
+
+
 def parse_floor(text: str, metrics: Iterable[str]) -> Floor:
     """Read `METRIC >= 0.98 * base` or `METRIC >= 0.9`; `metrics` are the names that exist.
 
-    Raises UsageError with the two forms, or with the nearest known metric.
+    Raises UsageError with the two forms, with the nearest known metric, or where the sign asks for
+    worse models.
     """
     form = _FORM.fullmatch(text)
     if form is None:
@@ -65,5 +77,12 @@ def parse_floor(text: str, metrics: Iterable[str]) -> Floor:
         near = difflib.get_close_matches(metric, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UsageError(f"price.floor: unknown metric {metric!r}; {hint}known: {', '.join(known)}")
+    higher = sign in (">=", "≥")
+    if higher == (metric in LOWER_IS_BETTER):
+        better, right = ("higher", ">=") if metric not in LOWER_IS_BETTER else ("lower", "<=")
+        raise UsageError(
+            f"price.floor: {text!r} asks for worse models: {metric} is better the {better} it is; "
+            f"write `{metric} {right} {number}{percent or ''}{' * base' if base else ''}`"
+        )
     share = float(number) / (100 if percent else 1)
-    return Floor(metric, share, base is not None, higher=sign in (">=", "≥"))
+    return Floor(metric, share, base is not None, higher)

@@ -22,7 +22,7 @@ from tael.recipe.schema import Recipe
 from tael.road.estimate import Estimate, Sizes, estimate
 from tael.task.labels import check_labels, check_unseen, find_labels, parts
 
-__all__ = ["Checked", "check"]
+__all__ = ["Checked", "check", "check_terms"]
 
 _FIRST_ROWS = 10_000
 _SHOWN_LABELS = 30
@@ -88,7 +88,7 @@ def check(recipe: Recipe, *, full: bool = False) -> Checked:
     _check_task(recipe.task)
     _check_files(recipe)
     sizes = _sizes(recipe)
-    _check_floor(recipe)
+    check_terms(recipe)
     data = recipe.data
     limit = None if full else _FIRST_ROWS
     look = partial(check_labels, kind=data.labels)
@@ -136,12 +136,18 @@ def _named_files(recipe: Recipe) -> Iterator[tuple[str, Sequence[Path]]]:
     yield "price.traffic", [recipe.price.traffic] if recipe.price.traffic else []
 
 
-def _check_floor(recipe: Recipe) -> None:
-    if recipe.price.floor is not None:
-        from tael.price.floor import parse_floor
+def check_terms(recipe: Recipe) -> None:
+    """Raise what pricing would raise at the end: a floor that is none, an absent traffic file.
 
-        word = recipe.price.floor.split()[0] if recipe.price.floor.split() else ""
-        parse_floor(recipe.price.floor, [word])  # which metrics there are, only the task knows
+    A run and a pricing look here first, so that no compute is spent before it is told.
+    """
+    if recipe.price.floor is not None:
+        from tael.price.floor import check_floor
+
+        check_floor(recipe.price.floor, recipe.data.labels)
+    traffic = recipe.price.traffic
+    if traffic is not None and not traffic.exists() and not is_pattern(traffic):
+        raise DataError(f"{traffic}: no such file; price.traffic names it")
 
 
 def _sizes(recipe: Recipe) -> Sizes:

@@ -7,6 +7,7 @@ from tael.errors import UsageError
 from tael.price.frontier import TERMS, Frontier
 from tael.price.frontier import price as measure
 from tael.recipe.load import load_recipe
+from tael.road.check import check_terms
 from tael.train import guard
 from tael.train.run import Run
 
@@ -37,5 +38,6 @@ def price(
                 f"`tael run RECIPE {term} --out DIR`"
             )
     recipe = load_recipe(folder / "recipe.yaml", [*terms, *([f"lang={lang}"] if lang else [])])
+    check_terms(recipe)
     with guard.writable(folder), guard.locked(folder), guard.catch_signals(folder):
         return measure(folder, recipe, progress=progress)

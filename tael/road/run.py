@@ -9,6 +9,7 @@ from tael.price.frontier import price
 from tael.price.sentence import overview
 from tael.recipe.load import load_recipe
 from tael.recipe.schema import Recipe
+from tael.road.check import check_terms
 from tael.road.report import report
 from tael.train import guard
 from tael.train.progress import make_progress
@@ -29,6 +30,7 @@ def run(
     FloorError where no variant keeps the floor (the report and the frontier are written even then).
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    check_terms(recipe)
     folder = train(recipe, Path(out) if out is not None else None, progress=progress)
     if _is_priced(folder):
         return folder

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tael.errors import UsageError
 from tael.price.choice import TIE, Priced, Quality, choose, keepers, pareto
-from tael.price.floor import Floor, parse_floor
+from tael.price.floor import Floor, check_floor, parse_floor
+from tael.recipe.schema import Kind
 
 METRICS = ("accuracy", "f1", "mse")
 FLOOR = parse_floor("accuracy >= 0.98 * base", METRICS)
@@ -47,7 +48,7 @@ floors = st.sampled_from(
         FLOOR,
         parse_floor("accuracy >= 0.8", METRICS),
         parse_floor("accuracy >= 1.0 * base", METRICS),
-        parse_floor("accuracy <= 1.1 * base", METRICS),
+        Floor("accuracy", 1.1, True, higher=False),
     ]
 )
 bounds = st.sampled_from([None, 0.5, 5.0, 100.0])
@@ -74,6 +75,8 @@ def test_a_floor_is_read_and_said_the_same() -> None:
         ("accuracy > 0.9", "accuracy >= 0.98 * base"),
         ("accuracy >= 0.98 * parent", "not a floor"),
         ("accuracy >= high", "not a floor"),
+        ("accuracy <= 0.9", "asks for worse models: accuracy is better the higher it is; write"),
+        ("mse >= 98% * base", "write `mse <= 98% * base`"),
         ("", "not a floor"),
     ],
 )
@@ -82,6 +85,19 @@ def test_what_is_not_a_floor_is_refused_with_the_form_to_type(text: str, said: s
         parse_floor(text, METRICS)
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "other"),
+    [("single", "accuracy >= 0.9", "r2 >= 0.1"), ("multi", "f1 >= 0.99 * base", "mse <= 1"),
+     ("regression", "mse <= 1.02 * base", "accuracy >= 0.9")],
+)  # fmt: skip
+def test_each_kind_of_label_has_floors_of_its_own_metrics(
+    kind: Kind, good: str, other: str
+) -> None:
+    check_floor(good, kind)
+    with pytest.raises(UsageError, match=r"price\.floor: unknown metric .* known: "):
+        check_floor(other, kind)
 
 
 def test_a_score_exactly_at_the_floor_keeps_it() -> None:

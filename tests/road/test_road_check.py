@@ -93,10 +93,28 @@ def test_wrong_tasks_floors_and_checkpoints_are_found_before_a_run() -> None:
         checked("task=clasify")
     with pytest.raises(UsageError, match=r"price\.floor"):
         checked("price.floor=good enough")
+    with pytest.raises(UsageError, match=r"unknown metric 'acuracy'; did you mean 'accuracy'"):
+        checked("price.floor=acuracy >= 0.9")
     with pytest.raises(CheckpointError, match="cannot be read"):
         checked("model.from=nowhere")
     with pytest.raises(UsageError, match=r"model\.from: .*pip install no-such-package"):
         checked("model.from=package://no_such_package/model")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("setting", "error"),
+    [("price.floor=good enough", UsageError), ("price.floor=acuracy >= 0.9", UsageError),
+     ("price.traffic=none.csv", DataError)],
+)  # fmt: skip
+def test_what_pricing_would_refuse_is_refused_before_training(
+    setting: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tael.road import run as running
+
+    monkeypatch.setattr(running, "train", lambda *_, **__: pytest.fail("compute was spent"))
+    with pytest.raises(error, match=setting.partition("=")[0]):
+        running.run(load_recipe("reviews.yaml", [setting]))
 
 
 def test_a_label_that_train_does_not_have_is_refused(here: Path) -> None:
