@@ -337,6 +337,8 @@ def demo(
 
 
 app.command()(write.generate)
+app.command()(write.chat)
+app.command()(write.hidden)
 app.command()(look.doctor)
 
 

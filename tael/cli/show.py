@@ -4,13 +4,14 @@ import io
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tael.page.text import table_lines
 
 __all__ = [
+    "asked_lines",
     "ready_for_pipes",
     "show_bill",
     "show_counts",
@@ -45,6 +46,19 @@ def show_json(value: Mapping[str, Any]) -> None:
 def show_piece(text: str) -> None:
     """Print a piece of a text that goes on, at once."""
     print(text, end="", flush=True)
+
+
+def asked_lines() -> Iterator[str]:
+    """Yield the lines that a person types, or that come through a pipe; empty ones are left out."""
+    person = sys.stdin.isatty()
+    while True:
+        if person:
+            show_piece("> ")
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()
 
 
 def show_next(command: str) -> None:

@@ -5,19 +5,20 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from tael.cli.options import Json
-from tael.cli.show import show_json, show_lines, show_piece
+from tael.cli.options import Json, Quiet
+from tael.cli.show import asked_lines, show_json, show_lines, show_piece
 from tael.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from tael.engine.ask import Wish
+    from tael.engine.loaded import Loaded
     from tael.model.generate import Written
 
-__all__ = ["generate"]
+__all__ = ["chat", "generate", "hidden"]
 
 Model = Annotated[
     Path, typer.Argument(metavar="PATH", help="A model's folder, a run, or a GGUF file.")
@@ -47,6 +48,12 @@ Stop = Annotated[
     list[str] | None,
     typer.Option(metavar="TEXT", help="End before this; may be given more than once."),
 ]
+Repetition = Annotated[
+    float | None, typer.Option(metavar="X", help="Above 1 makes what was read less likely.")
+]
+Bits = Annotated[
+    int | None, typer.Option(metavar="N", help="Make its matrices small first: 4 or 8 bits.")
+]
 Greedy = Annotated[
     bool, typer.Option("--greedy", help="Always take the likeliest token, not the model's way.")
 ]
@@ -66,79 +73,184 @@ def generate(
     top_k: TopK = None,
     top_p: TopP = None,
     min_p: MinP = None,
-    repetition_penalty: Annotated[
-        float | None, typer.Option(metavar="X", help="Above 1 makes what was read less likely.")
-    ] = None,
+    repetition_penalty: Repetition = None,
     seed: Seed = None,
     n: Annotated[int, typer.Option("--n", metavar="N", help="How many texts to write.")] = 1,
     stop: Stop = None,
     beams: Annotated[
         int | None, typer.Option(metavar="N", help="Search with N beams at once.")
     ] = None,
+    logprobs: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With --json: each token's chance, and the N likeliest."),
+    ] = None,
+    schema: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write JSON that fits this JSON schema.")
+    ] = None,
+    regex: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Write text that matches as a whole.")
+    ] = None,
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Let a small model guess ahead; lookup: the text itself."
+        ),
+    ] = None,
+    bits: Bits = None,
     as_json: Json = False,
 ) -> None:
     """Write on from a prompt. Without --greedy as the model's makers let it write."""
-    text = _prompt(prompt, prompt_file)
+    text = _text(prompt, prompt_file)
     wish: Wish = {
-        "max_tokens": max_tokens, "top_k": top_k, "top_p": top_p, "min_p": min_p,
-        "repetition_penalty": repetition_penalty, "stop": stop or [], "n": n, "seed": seed,
+        "max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p,
+        "min_p": min_p, "repetition_penalty": repetition_penalty, "stop": stop or [], "n": n,
+        "seed": seed, "beams": beams, "logprobs": logprobs, "regex": regex,
+        "schema": None if schema is None else _read(schema),
     }  # fmt: skip
-    wish |= {"beams": beams, "temperature": temperature}
     if greedy:
-        if temperature:
-            raise UsageError("--greedy and --temperature exclude each other; give one")
-        wish |= {"temperature": 0.0, "beams": 1}
+        wish |= _greedy(temperature)
     from tael.engine.load import load
 
-    loaded = load(path)
-    start = time.perf_counter()
+    loaded = load(path, bits=_bits(bits))
+    if draft is not None:
+        wish["draft"] = draft if draft == "lookup" else load(draft)
     if as_json:
+        start = time.perf_counter()
         written = loaded.generate(text, **wish)
-        show_json(_told(written, time.perf_counter() - start))
-    elif n > 1 or (beams or 1) > 1:
+        show_json(_told(loaded, written, time.perf_counter() - start))
+    elif n > 1:
         for number, one in enumerate(loaded.generate(text, **wish), 1):
-            show_lines([f"--- {number} of {n}: {one.end}", one.text] if n > 1 else [one.text])
+            show_lines([f"--- {number} of {n}: {one.end}", one.text])
     else:
         for piece in loaded.stream(text, **wish):
             show_piece(piece.text)
         show_lines([""])
 
 
-def _prompt(prompt: str | None, file: Path | None) -> str:
-    if (prompt is None) == (file is None):
-        raise UsageError("give one prompt: --prompt TEXT or --prompt-file FILE")
-    if prompt is not None:
+def chat(
+    path: Model,
+    system: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the model is told before all else.")
+    ] = None,
+    max_tokens: MaxTokens = None,
+    greedy: Greedy = False,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    repetition_penalty: Repetition = None,
+    seed: Seed = None,
+    bits: Bits = None,
+) -> None:
+    """Talk with a model, a line a turn. Ctrl-D ends; from a pipe, each line of stdin is a turn."""
+    wish: Wish = {
+        "max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p,
+        "min_p": min_p, "repetition_penalty": repetition_penalty, "seed": seed,
+    }  # fmt: skip
+    if greedy:
+        wish |= _greedy(temperature)
+    from tael.engine.load import load
+
+    loaded = load(path, bits=_bits(bits))
+    messages = [{"role": "system", "content": system}] if system else []
+    loaded.chat_ids([*messages, {"role": "user", "content": ""}])  # refused before a line is typed
+    for line in asked_lines():
+        messages.append({"role": "user", "content": line})
+        answer = ""
+        for piece in loaded.stream(loaded.chat_ids(messages), **wish):
+            answer += piece.text
+            show_piece(piece.text)
+        show_lines([""])
+        messages.append({"role": "assistant", "content": answer})
+
+
+def hidden(
+    path: Model,
+    *,
+    source: Annotated[Path, typer.Option("--in", metavar="FILE", help="The texts to read.")],
+    target: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", help="Gets the vectors: .npy or .safetensors."),
+    ],
+    layer: Annotated[
+        int, typer.Option(metavar="N", help="0: the embeddings; -1: the last, after its norm.")
+    ] = -1,
+    pool: Annotated[
+        str,
+        typer.Option(metavar="HOW", help="One vector a text: mean, first or last; none: a token."),
+    ] = "mean",
+    column: Annotated[
+        str, typer.Option(metavar="NAME", help="The column with the texts.")
+    ] = "text",
+    quiet: Quiet = False,
+) -> None:
+    """Write what a layer of a model makes of each text of a file."""
+    from tael.cli.show import show_counts
+    from tael.road.hidden import Pool
+    from tael.road.hidden import hidden as write_hidden
+
+    counts = write_hidden(path, source, target, layer=layer, pool=cast("Pool", pool), column=column)
+    if not quiet:
+        show_counts(target, counts)
+
+
+def _text(prompt: str | None, file: Path | None) -> str:
+    if prompt is not None and file is None:
         return prompt
-    assert file is not None, "one of the two was given"
-    if str(file) == "-":
-        return sys.stdin.read()
+    if prompt is not None or file is None:
+        raise UsageError("give one prompt: --prompt TEXT or --prompt-file FILE")
+    return sys.stdin.read() if str(file) == "-" else _read(file)
+
+
+def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not UTF-8 at byte {error.start}; convert it") from error
 
 
-def _told(written: "Sequence[Written]", seconds: float) -> dict[str, Any]:
+def _greedy(temperature: float | None) -> "Wish":
+    if temperature:
+        raise UsageError("--greedy and --temperature exclude each other; give one")
+    return {"temperature": 0.0, "beams": 1}
+
+
+def _bits(bits: int | None) -> Literal[4, 8] | None:
+    if bits not in (None, 4, 8):
+        raise UsageError(f"--bits must be 4 or 8, found {bits}")
+    return cast(Literal[4, 8] | None, bits)
+
+
+def _told(loaded: "Loaded", written: "Sequence[Written]", seconds: float) -> dict[str, Any]:
     """Return the answer for a script: the first text on top, all of them below."""
     tokens = sum(one.tokens for one in written)
-    first = written[0]
     return {
-        "text": first.text,
-        "end": first.end,
-        "prompt_tokens": first.prompt_tokens,
+        "text": written[0].text,
+        "end": written[0].end,
+        "prompt_tokens": written[0].prompt_tokens,
         "tokens": tokens,
         "ends": dict(Counter(one.end for one in written)),
-        "seed": first.seed,
+        "seed": written[0].seed,
         "seconds": seconds,
         "tokens_per_second": tokens / seconds,
-        "texts": [_one(text) for text in written],
+        "texts": [_one(loaded, text) for text in written],
     }
 
 
-def _one(written: "Written") -> dict[str, Any]:
+def _one(loaded: "Loaded", written: "Written") -> dict[str, Any]:
     told: dict[str, Any] = {"text": written.text, "end": written.end, "tokens": written.tokens}
     if written.score is not None:
         told["score"] = written.score
     if written.complete is not None:
         told["complete"] = written.complete
+    if written.logprobs is not None:
+        spell = loaded.worded().id_to_token
+        told["logprobs"] = [
+            {
+                "token": spell(scored.id),
+                "logprob": scored.logprob,
+                "top": [{"token": spell(id_), "logprob": value} for id_, value in scored.top],
+            }
+            for scored in written.logprobs
+        ]
     return told

@@ -28,27 +28,39 @@ _ENDS = ("eos_token_id", "eot_token_id", "eom_token_id")  # of a GGUF file
 _END_TEXTS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "</s>")
 
 
-def load(path: str | Path, dtype: DType = "auto") -> Loaded:
+def load(path: str | Path, dtype: DType = "auto", bits: Literal[4, 8] | None = None) -> Loaded:
     """Open a run (the variant it serves), a variant, a Hugging Face folder or a GGUF file.
 
-    `path` may be `package://PYTHON_PACKAGE/FOLDER`. `dtype` is the arithmetic of a torch network;
-    auto: the file's own, or as the variant says. Raises UsageError where there is none of these.
+    `path` may be `package://PYTHON_PACKAGE/FOLDER` or `hub://OWNER/NAME`. `dtype` is the arithmetic
+    of a torch network; auto: the file's own, or as the variant says. `bits` makes the matrices of a
+    folder or GGUF file small; auto then computes in bfloat16. A GGUF file's matrices of four bits
+    stay so unless a dtype is given. Raises UsageError where there is nothing of these.
     """
     wanted = _torch_dtype(dtype)
     place = resolve(str(path))
-    if place.suffix == ".gguf" and place.is_file():
-        return _gguf(place, wanted)
+    loaded = _gguf(place, wanted, bits) if _is_gguf(place) else _folder(place, wanted, bits)
+    if bits is not None:
+        _shrink(loaded, bits)
+    return loaded
+
+
+def _is_gguf(place: Path) -> bool:
+    return place.suffix == ".gguf" and place.is_file()
+
+
+def _folder(place: Path, wanted: "torch.dtype | None", bits: int | None) -> Loaded:
     is_run = (place / "model" / "config.json").is_file()
-    if is_run or (place / MANIFEST).is_file():
-        return _answering(open_engine(place), wanted)
-    if not (place / "config.json").is_file():
+    is_variant = (place / MANIFEST).is_file()
+    if not (is_run or is_variant or (place / "config.json").is_file()):
         raise UsageError(
             f"{place}: neither a run, nor a variant, nor a Hugging Face folder (config.json and "
             "model.safetensors), nor a GGUF file"
         )
-    if (place / "task.json").is_file():
+    if is_run or is_variant or (place / "task.json").is_file():
+        if bits is not None:
+            raise UsageError(f"{place}: a run's variants have their own numbers; leave bits out")
         return _answering(open_engine(place), wanted)
-    return _bare(place, wanted)
+    return _bare(place, _bf16(wanted, bits))
 
 
 def _answering(engine: Engine, dtype: "torch.dtype | None") -> Loaded:
@@ -71,11 +83,11 @@ def _bare(folder: Path, dtype: "torch.dtype | None") -> Loaded:
     return Loaded(folder, network=network, lexicon=lexicon, settings=settings)
 
 
-def _gguf(path: Path, dtype: "torch.dtype | None") -> Loaded:
+def _gguf(path: Path, dtype: "torch.dtype | None", bits: int | None) -> Loaded:
     from tael.model.gguf import open_gguf
     from tael.model.settings import Settings
 
-    network, said = open_gguf(path, dtype)
+    network, said = open_gguf(path, _bf16(dtype, bits) if bits == 8 else dtype)
     lexicon = gguf_lexicon(said, path)
     settings = _ended(Settings(end=_gguf_ends(said, lexicon)), lexicon)
     return Loaded(path, network=network, lexicon=lexicon, settings=settings)
@@ -94,6 +106,25 @@ def _ended(settings: "Settings", lexicon: Lexicon | None) -> "Settings":
     if settings.end or lexicon is None or lexicon.roles.eos is None:
         return settings
     return replace(settings, end=(lexicon.roles.eos,))
+
+
+def _bf16(dtype: "torch.dtype | None", bits: int | None) -> "torch.dtype | None":
+    """Return bfloat16 where small matrices are asked for and no dtype: the fast one on a CPU."""
+    import torch
+
+    return torch.bfloat16 if bits is not None and dtype is None else dtype
+
+
+def _shrink(loaded: Loaded, bits: Literal[4, 8]) -> None:
+    """Make the matrices small, unless a file has them so."""
+    from tael.model.packed import PackedLinear
+    from tael.model.quant import quantise
+
+    if bits not in (4, 8):
+        raise UsageError(f"bits must be 4 or 8, found {bits}")
+    network = loaded.opened()
+    if not any(isinstance(module, PackedLinear) for module in network.modules()):
+        quantise(network, bits)
 
 
 def _torch_dtype(dtype: DType) -> "torch.dtype | None":

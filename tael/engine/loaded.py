@@ -176,6 +176,20 @@ class Loaded:
             raise UsageError(f"stream takes one prompt, found {len(requests)}")
         return pieces(self, requests[0], wish.get("draft"))
 
+    def chat_ids(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Return a conversation as ids, up to where the assistant's answer begins.
+
+        A message is {"role": "user", "content": "…"}. UsageError for a model without a template.
+        """
+        from tael.data.chat_template import chat_ids
+
+        if self.lexicon is None or not self.lexicon.templates:
+            raise UsageError(
+                f"{self.path}: has no chat template, so it was not made for conversations; "
+                f"`tael generate {self.path} --prompt TEXT` writes on from a plain text"
+            )
+        return chat_ids(self.lexicon, messages, reply=True)
+
     def save(self, folder: Path | str) -> None:
         """Write the network as a Hugging Face folder, with the files that stand beside it."""
         from tael.model.weights import save_folder
