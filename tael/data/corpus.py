@@ -12,24 +12,25 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tael.data.alike import drop_near
 from tael.data.dedup import normalised
 from tael.data.leak import LEFT_OUT
 from tael.data.part import facts_of, is_whole, read_part, write_part
-from tael.data.pool import Map
+from tael.data.pool import Inline, Map
 from tael.data.read import input_files
 from tael.data.record import Record
 from tael.data.repeats import drop_exact, drop_known
-from tael.data.stretch import add_counts, spool, spool_texts, stretches
+from tael.data.stretch import add_counts, spool, stretches
+from tael.data.texts import digests_of, texts_of, write_texts
 from tael.files import sha256
 from tael.recipe.schema import Data
 
-__all__ = ["Corpus", "Tell", "address_of", "given", "read_corpus", "texts_of"]
+__all__ = ["Corpus", "Tell", "address_of", "given", "read_corpus"]
 
 Tell = Callable[[str, int, int, int], None]  # stage, texts so far, bytes done, bytes in all
 
@@ -109,7 +110,7 @@ def read_corpus(
         tell("clean", sum(texts for _, texts in parts), done, total)
     for name in damaged:
         _log.warning("%s was damaged: made again", folder / name)
-    return _kept(folder, parts, counts, data, held_out, bool(damaged))
+    return _kept(folder, parts, counts, data, held_out, run, again=bool(damaged))
 
 
 def given(folder: Path, texts: Iterable[str], data: Data, held_out: Iterable[Record]) -> Corpus:
@@ -119,24 +120,10 @@ def given(folder: Path, texts: Iterable[str], data: Data, held_out: Iterable[Rec
     while batch := _batch(rest):
         name = f"{len(parts):06d}"
         if not is_whole(folder / name):
-            spool_texts(folder / name, batch, Counter())
+            write_texts(folder / name, batch, Counter())
         parts.append((name, len(batch)))
-    rules = data.clean.model_copy(update={"dedup": "off"})
-    return _kept(
-        folder, parts, Counter(), data.model_copy(update={"clean": rules}), held_out, False
-    )
-
-
-def texts_of(part: Path, kept: NDArray[np.bool_]) -> list[str]:
-    """Return the kept texts of the part in a folder; DataError where it is damaged."""
-    arrays = read_part(part)
-    whole = arrays["texts"].tobytes()
-    ends = arrays["ends"]
-    starts = np.concatenate([[0], ends[:-1]])
-    return [
-        whole[start:end].decode("utf-8", "surrogatepass")
-        for start, end in zip(starts[kept].tolist(), ends[kept].tolist(), strict=True)
-    ]
+    off = data.model_copy(update={"clean": data.clean.model_copy(update={"dedup": "off"})})
+    return _kept(folder, parts, Counter(), off, held_out, Inline())
 
 
 def _kept(
@@ -145,7 +132,9 @@ def _kept(
     counts: Counter[str],
     data: Data,
     held_out: Iterable[Record],
-    again: bool,
+    run: Map,
+    *,
+    again: bool = False,
 ) -> Corpus:
     """Decide which texts are kept, once for all parts are there."""
     if again or not is_whole(folder / "kept"):
@@ -157,6 +146,8 @@ def _kept(
 
         if data.clean.dedup != "off":
             found["exact duplicates removed"] = drop_exact(digests, kept)
+        if data.clean.dedup == "near":
+            drop_near(folder, parts, kept, data.clean.near_threshold, run, found)
         found[LEFT_OUT] = drop_known(digests, kept, _known(held_out))
         made = {"counts": found, "characters": _characters(folder, parts, kept)}
         write_part(folder / "kept", {"kept": kept}, made)
@@ -177,17 +168,14 @@ def _characters(folder: Path, parts: Iterable[tuple[str, int]], kept: NDArray[np
 
 
 def _known(held_out: Iterable[Record]) -> NDArray[np.uint64]:
-    """Return the digests of the held-out texts, each of a pair by itself, (n, 2), sorted."""
+    """Return the digests of the held-out texts, each of a pair by itself, (n, 2)."""
     keys = {
         normalised({"text": record[role]})
         for record in held_out
         for role in ("text", "text_pair")
         if record.get(role)
     }
-    digests = sorted(
-        blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest() for key in keys
-    )
-    return np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2)
+    return digests_of(iter(sorted(keys)))
 
 
 def _batch(texts: Iterator[str]) -> list[str]:

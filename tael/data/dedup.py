@@ -9,7 +9,7 @@ duplicate is never a false one; the few that banding misses are under one in a h
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -20,14 +20,24 @@ from tael.data.record import Record, place
 from tael.errors import DataError
 from tael.recipe.schema import Clean
 
-__all__ = ["Deduped", "Match", "dedup", "leaks", "near", "normalised"]
+__all__ = [
+    "SHORTEST",
+    "Deduped",
+    "Match",
+    "dedup",
+    "leaks",
+    "near",
+    "normalised",
+    "similarities",
+    "sketch",
+]
 
 SHORTEST = 10  # normalised characters; one changed sign is too much of a shorter text: exact only
 _PIECE = 3  # characters: three Han characters are as telling as a word or two
 _HASHES = 128
 _CROWD = 100  # texts remembered under one band; templates would make this quadratic otherwise
 _LOOKS = 16  # exact comparisons a text
-_BLOCK = 1 << 21  # pieces hashed at once: bounds memory
+_BLOCK = 1 << 16  # pieces hashed at once: fits the cache, bounds memory
 _REMEMBERED = 1 << 15  # texts whose normal form is kept: each is asked for at every step on its way
 _MEMORABLE = 512  # characters of the longest of them: together under 64 MiB
 
@@ -120,6 +130,7 @@ class _Stripped(dict[int, int | None]):
 
 
 _STRIPPED = _Stripped()
+_STRIPPED_ASCII = bytes(code for code in range(128) if _STRIPPED[code] is None)
 
 
 def normalised(record: Record) -> str:
@@ -135,6 +146,9 @@ def _normalised(text: str) -> str:
 
 
 def _normal(text: str) -> str:
+    if text.isascii():
+        plain = text.lower().encode().translate(None, _STRIPPED_ASCII).decode()
+        return plain or "".join(text.lower().split())
     folded = unicodedata.normalize("NFKC", text).casefold()
     # "!!!" and "…" would both be empty: such texts are compared as they are, without spaces.
     return folded.translate(_STRIPPED) or "".join(folded.split())
@@ -211,6 +225,27 @@ def near(
                 else:
                     counts["near-duplicate comparisons given up: very many alike"] += 1
     return found
+
+
+def sketch(keys: Sequence[str], threshold: float) -> NDArray[np.uint64]:
+    """Return a number for each band of each text, (N, B): near duplicates have one in common.
+
+    All `keys` have `SHORTEST` characters at least. Texts with a number in common may still differ.
+    """
+    rows = _rows(threshold)
+    signature_NH = _minhash(_Pieces(keys)).astype(np.uint64)
+    band_NB = np.zeros((len(keys), _HASHES // rows), np.uint64)
+    for row in range(rows):
+        band_NB ^= signature_NH[:, row : rows * band_NB.shape[1] : rows]
+        band_NB *= np.uint64(0x9E3779B97F4A7C15)
+        band_NB ^= band_NB >> np.uint64(29)
+    return band_NB
+
+
+def similarities(keys: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[float]:
+    """Return the Jaccard similarity of the pieces of each pair of `keys`, given by their places."""
+    pieces = _Pieces(keys)
+    return [pieces.jaccard(m, n) for m, n in pairs]
 
 
 class _Pieces:

@@ -22,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from tael.data.corpus import Corpus, Tell, texts_of
+from tael.data.corpus import Corpus, Tell
 from tael.data.pack import pack, pieces_of
 from tael.data.part import is_whole, read_part, write_part
 from tael.data.pool import Map
+from tael.data.texts import texts_of
 from tael.data.words import Encoder
 from tael.errors import DataError
 from tael.files import atomic_folder, write_text

@@ -8,27 +8,22 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import BinaryIO
 
 from tael.data.clean import clean
-from tael.data.dedup import normalised
 from tael.data.encoding import HEAD, detect
-from tael.data.part import facts_of, is_whole, write_part
+from tael.data.part import facts_of, is_whole
 from tael.data.read import read, read_span
 from tael.data.record import Record
 from tael.data.source import ending
+from tael.data.texts import write_texts
 from tael.errors import DataError
-from tael.files import write_text
 from tael.recipe.schema import Columns, Data
 
-__all__ = ["Piece", "Spooled", "Stretch", "add_counts", "spool", "spool_texts", "stretches"]
+__all__ = ["Piece", "Spooled", "Stretch", "add_counts", "spool", "stretches"]
 
 _BYTES = 4 << 20  # of a file in a stretch: what one process holds at a time
 _CHARACTERS = 4 << 20  # of raw text in a part, where a stretch makes several
@@ -84,8 +79,9 @@ def stretches(paths: Sequence[Path], data: Data) -> list[Stretch]:
         here = sum(end - start for start, end in spans) if spans else path.stat().st_size
         if spans or size + here > _BYTES:
             close()
+        columns = _columns(_first(path, data), data) if spans else None
         for span in spans:
-            piece = Piece(path, span, _columns_of(path, data))
+            piece = Piece(path, span, columns)
             found.append(Stretch(len(found), (piece,), span[1] - span[0]))
         if not spans:
             together.append(Piece(path))
@@ -114,22 +110,11 @@ def spool(folder: Path, stretch: Stretch, data: Data) -> Spooled:
     except DataError:
         _read_from_the_beginning(stretch, data)
         raise
-    write_text(mark, json.dumps({"parts": parts, "counts": counts}))
+    folder.mkdir(parents=True, exist_ok=True)  # there may be no text in it at all
+    draft = mark.with_suffix(".part")
+    draft.write_text(json.dumps({"parts": parts, "counts": counts}), "utf-8")
+    draft.rename(mark)
     return Spooled(parts, counts, before.damaged if before else [])
-
-
-def spool_texts(folder: Path, texts: Sequence[str], counts: Counter[str]) -> None:
-    """Write a part of texts, with a digest of each one's normal form."""
-    encoded = [_bytes(text) for text in texts]
-    keys = (_bytes(normalised({"text": text})) for text in texts)
-    digests = b"".join(blake2b(key, digest_size=16).digest() for key in keys)
-    arrays: dict[str, NDArray[Any]] = {
-        "texts": np.frombuffer(b"".join(encoded), np.uint8),
-        "ends": np.cumsum([len(one) for one in encoded], dtype=np.int64),
-        "characters": np.array([len(text) for text in texts], np.int32),
-        "digests": np.frombuffer(digests, "<u8").reshape(-1, 2),
-    }
-    write_part(folder, arrays, {"texts": len(texts), "counts": counts})
 
 
 def add_counts(total: Counter[str], more: Counter[str]) -> None:
@@ -143,9 +128,10 @@ def add_counts(total: Counter[str], more: Counter[str]) -> None:
 
 def _finished(folder: Path, mark: Path) -> Spooled | None:
     """Return what a stretch became earlier, with the names of parts that are damaged since."""
-    if not mark.exists():
+    try:
+        facts = json.loads(mark.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):  # not there, or torn by a power cut
         return None
-    facts = json.loads(mark.read_text("utf-8"))
     parts = [(str(name), int(texts)) for name, texts in facts["parts"]]
     damaged = [name for name, _ in parts if not is_whole(folder / name)]
     return Spooled(parts, Counter(facts["counts"]), damaged)
@@ -164,7 +150,7 @@ def _part(
                 (record for _, record in some), columns, data.clean, counts, labelled=False
             )
         ]
-        spool_texts(folder, texts, counts)
+        write_texts(folder, texts, counts)
     facts = facts_of(folder)
     return int(facts["texts"]), Counter(facts["counts"])
 
@@ -210,9 +196,10 @@ def _columns(first: Record, data: Data) -> Columns:
     return Columns(text=text, label=label)
 
 
-def _columns_of(path: Path, data: Data) -> Columns:
-    first = next(read([path], encoding=data.encoding, on_error=data.on_error, limit=1), {})
-    return _columns(first, data)
+def _first(path: Path, data: Data) -> Record:
+    """Return the first record of a file; {} where it has none that can be read."""
+    records = read([path], encoding=data.encoding, on_error=data.on_error, limit=1)
+    return next(records, {})
 
 
 def _spans(path: Path, data: Data) -> list[tuple[int, int]]:
@@ -228,7 +215,7 @@ def _spans(path: Path, data: Data) -> list[tuple[int, int]]:
         if encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig"):
             return []
         cuts = _cuts(file, size)
-    if kind == ".txt" and "label" in next(read([path], limit=1), {}):
+    if kind == ".txt" and "label" in _first(path, data):
         return []  # the label of a line is found by looking at the whole file's head
     return list(pairwise(cuts))
 
@@ -260,7 +247,3 @@ def _batches(records: Iterator[tuple[Columns, Record]]) -> Iterator[list[tuple[C
             batch, size = [], 0
     if batch:
         yield batch
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
