@@ -3,7 +3,8 @@
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tael.errors import UsageError
 from tael.model.settings import Settings, Wishes, wished
@@ -11,16 +12,37 @@ from tael.model.settings import Settings, Wishes, wished
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from tael.engine.loaded import Loaded
     from tael.model.constrain import Match
     from tael.model.generate import Piece, Request, Written
+    from tael.model.network import Network
     from tael.model.speculate import Guesser
 
-__all__ = ["Prompt", "Wish", "asked", "pieces", "texts"]
+__all__ = ["Prompt", "Wish", "Writer", "asked", "pieces", "texts"]
 
 Prompt = str | Sequence[int]
 _LOOKUP = "lookup"
 _AHEAD = 16  # tokens that a draft may have read beyond the text
+
+
+class Writer(Protocol):
+    """An opened model, as far as writing needs it: `tael.load` gives one."""
+
+    path: Path
+    settings: Settings | None
+
+    @property
+    def tokenizer(self) -> "Tokenizer | None":
+        """What turns text into ids."""
+
+    @property
+    def speller(self) -> "Tokenizer | None":
+        """What turns written ids into text."""
+
+    def opened(self) -> "Network":
+        """Return the network; UsageError where there is none."""
+
+    def worded(self) -> "Tokenizer":
+        """Return the tokenizer; UsageError where there is none."""
 
 
 class Wish(Wishes, total=False):
@@ -34,29 +56,29 @@ class Wish(Wishes, total=False):
     seed: int | Sequence[int] | None
     schema: Mapping[str, Any] | str | None
     regex: str | None
-    draft: "str | Loaded | None"
+    draft: "str | Writer | None"
 
 
-def asked(loaded: "Loaded", prompts: Prompt | Sequence[Prompt], wish: Wish) -> "list[Request]":
+def asked(writer: Writer, prompts: Prompt | Sequence[Prompt], wish: Wish) -> "list[Request]":
     """Return a request a prompt; UsageError for a wish that cannot be met."""
     from tael.model.generate import Request
 
-    settings = _settings(loaded, wish)
+    settings = _settings(writer, wish)
     prompts = _listed(prompts)
     n, seeds = wish.get("n", 1), _seeds(wish.get("seed"), len(prompts))
     if n < 1:
         raise UsageError(f"generate: n must be a whole number from 1, found {n}")
     if settings.stop or any(isinstance(prompt, str) for prompt in prompts):
-        loaded.worded()
-    watch = _constraint(loaded, settings, wish)
+        writer.worded()
+    watch = _constraint(writer, settings, wish)
     return [
-        Request(_ids(prompt, loaded.tokenizer), settings, seed, n, watch)
+        Request(_ids(prompt, writer.tokenizer), settings, seed, n, watch)
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
 
 
 def texts(
-    loaded: "Loaded", requests: "Sequence[Request]", draft: "str | Loaded | None"
+    writer: Writer, requests: "Sequence[Request]", draft: "str | Writer | None"
 ) -> "list[Written]":
     """Write all requests, and return their texts in order."""
     from tael.model.beam import search
@@ -65,17 +87,17 @@ def texts(
     if not requests:
         return []
     if requests[0].settings.beams > 1:
-        return search(loaded.opened(), requests, loaded.speller)
+        return search(writer.opened(), requests, writer.speller)
     if draft is None:
-        return generate(loaded.opened(), requests, loaded.speller)
+        return generate(writer.opened(), requests, writer.speller)
     done = []
     for number, request in enumerate(requests):  # each in turn: guesses are for one text
-        *_, last = pieces(loaded, request, draft)
+        *_, last = pieces(writer, request, draft)
         done.append(replace(last.row.finished(), prompt=number))
     return done
 
 
-def pieces(loaded: "Loaded", request: "Request", draft: "str | Loaded | None") -> "Iterator[Piece]":
+def pieces(writer: Writer, request: "Request", draft: "str | Writer | None") -> "Iterator[Piece]":
     """Write one request, and yield its tokens as they become certain; beams: all at the end."""
     from tael.model.beam import search
     from tael.model.generate import Row, write
@@ -83,19 +105,19 @@ def pieces(loaded: "Loaded", request: "Request", draft: "str | Loaded | None") -
 
     if request.n != 1:
         raise UsageError(f"generate: streams and drafts are of one text, n is {request.n}")
-    network = loaded.opened()
+    network = writer.opened()
     if request.settings.beams > 1:
         if draft is not None:
             raise UsageError("generate: beams take no draft")
-        best = search(network, [request], loaded.speller)[0]
-        row = Row(network, request, 0, 0, loaded.speller)
+        best = search(network, [request], writer.speller)[0]
+        row = Row(network, request, 0, 0, writer.speller)
         return (row.take(id_) for id_ in best.ids)
     if draft is None:
-        return write(network, [request], loaded.speller)
-    return speculate(network, request, _guesser(loaded, request, draft), loaded.speller)
+        return write(network, [request], writer.speller)
+    return speculate(network, request, _guesser(writer, request, draft), writer.speller)
 
 
-def _guesser(loaded: "Loaded", request: "Request", draft: "str | Loaded") -> "Guesser":
+def _guesser(writer: Writer, request: "Request", draft: "str | Writer") -> "Guesser":
     from tael.model.speculate import Draft, Lookup
 
     if draft == _LOOKUP:
@@ -103,41 +125,41 @@ def _guesser(loaded: "Loaded", request: "Request", draft: "str | Loaded") -> "Gu
     if isinstance(draft, str):
         raise UsageError(f"generate: draft is {_LOOKUP!r} or an opened model, found {draft!r}")
     words = [
-        None if one.tokenizer is None else one.tokenizer.get_vocab() for one in (loaded, draft)
+        None if one.tokenizer is None else one.tokenizer.get_vocab() for one in (writer, draft)
     ]
     if words[0] != words[1]:
-        raise UsageError(f"{draft.path}: has another vocabulary than {loaded.path}, cannot guess")
-    if loaded.opened().config.stacks == "both":
-        raise UsageError(f"{loaded.path}: reads a source, which a draft model does not; use lookup")
+        raise UsageError(f"{draft.path}: has another vocabulary than {writer.path}, cannot guess")
+    if writer.opened().config.stacks == "both":
+        raise UsageError(f"{writer.path}: reads a source, which a draft model does not; use lookup")
     capacity = len(request.ids) + request.settings.max_tokens + 2 * _AHEAD
     return Draft(draft.opened(), capacity)
 
 
-def _constraint(loaded: "Loaded", settings: Settings, wish: Wish) -> "Callable[[], Match] | None":
+def _constraint(writer: Writer, settings: Settings, wish: Wish) -> "Callable[[], Match] | None":
     schema, regex = wish.get("schema"), wish.get("regex")
     if schema is None and regex is None:
         return None
     from tael.model.constrain import matcher
 
-    loaded.worded()
-    assert loaded.speller is not None, "there is one where there is a tokenizer"
-    vocab = loaded.opened().config.vocab
-    return matcher(loaded.speller, vocab, settings.end, schema=schema, regex=regex)
+    writer.worded()
+    assert writer.speller is not None, "there is one where there is a tokenizer"
+    vocab = writer.opened().config.vocab
+    return matcher(writer.speller, vocab, settings.end, schema=schema, regex=regex)
 
 
-def _settings(loaded: "Loaded", wish: Wish) -> Settings:
-    network = loaded.opened()
+def _settings(writer: Writer, wish: Wish) -> Settings:
+    network = writer.opened()
     if network.kind not in ("clm", "seq2seq"):
         raise UsageError(
-            f"{loaded.path}: does not write, its head is {network.kind!r}; take a causal or "
+            f"{writer.path}: does not write, its head is {network.kind!r}; take a causal or "
             "sequence-to-sequence language model"
         )
     own = Wish.__annotations__.keys() - Wishes.__annotations__.keys()
     wishes = cast(Wishes, {name: value for name, value in wish.items() if name not in own})
-    settings = wished(loaded.settings or Settings(), wishes)
+    settings = wished(writer.settings or Settings(), wishes)
     if network.kind == "seq2seq" and settings.start is None:
         raise UsageError(
-            f"{loaded.path}: does not say what its decoder begins with; put decoder_start_token_id "
+            f"{writer.path}: does not say what its decoder begins with; put decoder_start_token_id "
             "into its generation_config.json"
         )
     return settings
