@@ -8,13 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from tael.errors import UsageError
-from tael.evaluate.interval import bootstrap, ends, wilson
+from tael.evaluate.interval import bootstrap, student, wilson
 from tael.task.base import Answer
 from tael.task.metrics import Kind, Outcomes, outcomes
 
 __all__ = ["Judged", "Score", "score", "score_outcomes", "to_json"]
-
-_FEW = 10  # with fewer errors (or hits) than this, draws say too little about a share
 
 
 @dataclass(frozen=True)
@@ -72,12 +70,11 @@ def score_outcomes(found: Outcomes, *, resamples: int = 1000, seed: int = 0) -> 
         value = float(value_R[0])
         if not math.isfinite(value):
             continue
-        low, high = ends(drawn[name])
-        right = value * found.size
-        if name == "accuracy" and min(right, found.size - right) < _FEW:
-            low, high = wilson(right, found.size)
-        # The calibration error of a draw is biased upwards, so its value may lie below the draws.
-        scores[name] = Score(value, min(low, value), max(high, value))
+        if name == "accuracy":  # a share of independent records: its interval needs no draws
+            low, high = wilson(value * found.size, found.size)
+        else:
+            low, high = student(name, value, drawn[name], found.size)
+        scores[name] = Score(value, low, high)
     return scores
 
 
