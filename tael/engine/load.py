@@ -117,13 +117,13 @@ def _bf16(dtype: "torch.dtype | None", bits: int | None) -> "torch.dtype | None"
 
 def _shrink(loaded: Loaded, bits: Literal[4, 8]) -> None:
     """Make the matrices small, unless a file has them so."""
-    from tael.model.packed import PackedLinear
+    from tael.model.coded import CodedLinear
     from tael.model.quant import quantise
 
     if bits not in (4, 8):
         raise UsageError(f"bits must be 4 or 8, found {bits}")
     network = loaded.opened()
-    if not any(isinstance(module, PackedLinear) for module in network.modules()):
+    if not any(isinstance(module, CodedLinear) for module in network.modules()):
         quantise(network, bits)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tael.errors import CheckpointError
+from tael.model.coded import Blocks, CodedLinear
 from tael.model.families import find
 from tael.model.families.base import Family
 from tael.model.gguf_blocks import blocks_of
@@ -22,7 +23,6 @@ from tael.model.gguf_header import Header, Stored, dequantised, read_gguf
 from tael.model.head import VocabHead
 from tael.model.network import Network
 from tael.model.norm import RMSNorm
-from tael.model.packed import Blocks, PackedLinear
 from tael.model.quant import put, put_vocabulary
 from tael.model.tensors import places
 
@@ -58,7 +58,7 @@ def open_gguf(path: Path, dtype: torch.dtype | None = None) -> tuple[Network, di
         network = Network(config, VocabHead(config, "clm"))
     found = _found(header, family, network)
     if dtype is None:
-        found = _packed(network, found)
+        found = _coded_parts(network, found)
     state = {name: _read(parts, dtype or torch.bfloat16) for name, parts in found.items()}
     network.load_state_dict(state, strict=False, assign=True)  # what is shared stands once
     network.raw = raw
@@ -139,7 +139,7 @@ def _fill(into: Tensor, part: _Part, first: int, last: int) -> None:
     target.copy_(values.view(target.shape) - part.shift)
 
 
-def _packed(network: Network, found: dict[str, list[_Part]]) -> dict[str, list[_Part]]:
+def _coded_parts(network: Network, found: dict[str, list[_Part]]) -> dict[str, list[_Part]]:
     """Put matrices that lie in blocks of 32 in their place as they are; return what else there is.
 
     The token embedding is taken so in eight bits only, and with it the scores where it is tied.
@@ -150,7 +150,7 @@ def _packed(network: Network, found: dict[str, list[_Part]]) -> dict[str, list[_
         if blocks is not None:
             bias = rest.pop(f"{name}.bias", None)
             bias_N = None if bias is None else _read(bias, torch.bfloat16)
-            put(network, name, PackedLinear(blocks, bias_N, getattr(module, "parts", ())))
+            put(network, name, CodedLinear(blocks, bias_N, getattr(module, "parts", ())))
             del rest[f"{name}.weight"]
     tokens = _blocks(found["body.embedding.tokens.weight"])
     own = found.get("head.weight")

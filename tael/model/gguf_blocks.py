@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tael.model.coded import Bits, Blocks
 from tael.model.gguf_header import Stored
-from tael.model.packed import Bits, Blocks
 
 __all__ = ["blocks_of"]
 

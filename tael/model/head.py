@@ -113,7 +113,7 @@ class VocabHead(nn.Module):
         self.transform = config.vocab_transform
         self.weight = None if config.tied else nn.Parameter(torch.empty(config.vocab, size))
         self.bias = nn.Parameter(torch.zeros(config.vocab)) if config.vocab_bias else None
-        self.packed: nn.Module | None = None  # the last matrix (and bias), made small
+        self.coded: nn.Module | None = None  # the last matrix (and bias), made small
 
     def forward(self, hidden_BTD: Tensor, batch: Batch, embedding_VD: Tensor) -> Tensor:
         """Return logits (N, V) at the chosen positions only, or (B, T, V) at all of them."""
@@ -122,8 +122,8 @@ class VocabHead(nn.Module):
             x_ND = self.norm(self.activation(self.dense(x_ND)))
         if self.scale != 1.0:
             x_ND = x_ND * self.scale
-        if self.packed is not None:
-            logits_NV: Tensor = self.packed(x_ND)
+        if self.coded is not None:
+            logits_NV: Tensor = self.coded(x_ND)
         else:
             matrix_VD = embedding_VD if self.weight is None else self.weight
             logits_NV = F.linear(x_ND, matrix_VD, self.bias)

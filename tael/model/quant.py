@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tael.model.coded import GROUP, Bits, Blocks, CodedEmbedding, CodedLinear, grouped
 from tael.model.head import VocabHead
 from tael.model.network import Network
-from tael.model.packed import GROUP, Bits, Blocks, PackedEmbedding, PackedLinear, grouped
 from tael.model.transformer import Embedding
 
 __all__ = ["Smaller", "in_blocks", "put", "put_vocabulary", "quantise"]
@@ -54,7 +54,7 @@ def quantise(network: Network, bits: Bits = 4) -> Smaller:
         weight = module.weight.detach()
         blocks, parts = in_blocks(weight, bits), getattr(module, "parts", ())
         errors[name] = _error(blocks.numbers(), weight)
-        put(network, name, PackedLinear(blocks, module.bias, parts, weight.dtype))
+        put(network, name, CodedLinear(blocks, module.bias, parts, weight.dtype))
     name, tokens = "body.embedding.tokens", network.body.embedding.tokens
     if tokens.embedding_dim % GROUP:
         kept[name] = f"its rows of {tokens.embedding_dim} are no multiple of {GROUP}"
@@ -119,13 +119,13 @@ def put_vocabulary(
     network: Network, tokens: Blocks, scores: Blocks | None, dtype: torch.dtype
 ) -> None:
     """Put small tables in the place of the token embedding and of the matrix of scores."""
-    table = PackedEmbedding(tokens, dtype)
+    table = CodedEmbedding(tokens, dtype)
     for module in network.modules():
         if isinstance(module, Embedding):
             module.register_module("tokens", table)
     if scores is not None:
         assert isinstance(network.head, VocabHead), "only such a head scores tokens"
-        network.head.packed = PackedLinear(scores, network.head.bias, dtype=dtype)
+        network.head.coded = CodedLinear(scores, network.head.bias, dtype=dtype)
         network.head.weight = network.head.bias = None
 
 
