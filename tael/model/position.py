@@ -65,7 +65,10 @@ class Rotary(nn.Module):
         self.frequencies_K = _frequencies(self.size, base, rescale)
 
     def forward(self, positions_BT: Tensor, dtype: torch.dtype) -> Rotation:
-        """Return cos and sin for positions (B, T) or (T,), computed in float32."""
+        """Return cos and sin for positions (B, T) or (T,), computed in float32.
+
+        The sine of a pair's first number is negative: from it the second is taken.
+        """
         frequencies_K = self.frequencies_K
         if self.rescale is not None and self.rescale.kind == "dynamic":
             frequencies_K = self._grown(int(positions_BT.max()) + 1)
@@ -74,8 +77,8 @@ class Rotary(nn.Module):
             frequencies_K = self._stretched(int(positions_BT.max()) + 1, self.rescale)
             factor = self.rescale.factor
         angles_BTK = positions_BT[..., None].float() * frequencies_K.to(positions_BT.device)
-        angles_B1TK = torch.cat([angles_BTK, angles_BTK], dim=-1).unsqueeze(-3)
-        return (factor * angles_B1TK.cos()).to(dtype), (factor * angles_B1TK.sin()).to(dtype)
+        cos, sin = (factor * angles_BTK.cos()).to(dtype), (factor * angles_BTK.sin()).to(dtype)
+        return torch.cat([cos, cos], -1).unsqueeze(-3), torch.cat([-sin, sin], -1).unsqueeze(-3)
 
     def _stretched(self, length: int, rescale: Rescale) -> Tensor:
         """Divide by one list or the other (Ding et al. 2024, LongRoPE, arXiv:2402.13753)."""
@@ -97,8 +100,7 @@ def rotate(x_BHTK: Tensor, rotation: Rotation) -> Tensor:
     cos, sin = rotation
     size = cos.shape[-1]
     turning = x_BHTK if size == x_BHTK.shape[-1] else x_BHTK[..., :size]
-    first, second = turning.chunk(2, dim=-1)
-    turned = turning * cos + torch.cat([-second, first], dim=-1) * sin
+    turned = torch.addcmul(turning * cos, turning.roll(size // 2, dims=-1), sin)
     return turned if size == x_BHTK.shape[-1] else torch.cat([turned, x_BHTK[..., size:]], -1)
 
 
