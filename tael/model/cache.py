@@ -28,7 +28,8 @@ class _Slots:
         self.used = 0  # columns ever written; beyond `size` a ring starts again
         self.holes = False  # whether a row holds padding
         self.at: Tensor | slice = slice(0, 0)  # the columns of this pass
-        self.kept = slice(None)  # the new positions that stay: a ring keeps the last ones
+        # The new positions that stay, a ring keeps the last ones; (B, T) where rows differ.
+        self.kept: Tensor | slice = slice(None)
 
     @property
     def filled(self) -> int:
@@ -37,8 +38,9 @@ class _Slots:
     def claim(self, positions_BT: Tensor) -> None:
         """Give columns to new positions; -1 is padding, kept and never seen."""
         length = positions_BT.shape[1]
-        self.kept = slice(max(0, length - self.size), None)
-        start, stop = self.used + self.kept.start, self.used + length
+        last = max(0, length - self.size)
+        self.kept = slice(last, None)
+        start, stop = self.used + last, self.used + length
         if stop <= self.size:
             self.at = slice(start, stop)
         elif self.window is None:
@@ -46,7 +48,11 @@ class _Slots:
         else:
             device = positions_BT.device
             self.at = torch.arange(start, stop, device=device) % self.size
-        self.positions_BS[:, self.at] = positions_BT[:, self.kept]
+        new_BT = positions_BT[:, last:]
+        if self.used == 0 and self.holes and self.window is not None:
+            self.kept = _text_last(positions_BT)[:, last:]
+            new_BT = positions_BT.gather(1, self.kept)
+        self.positions_BS[:, self.at] = new_BT
         self.used = stop
 
     def mask(self, queries_BT: Tensor) -> Tensor | None:
@@ -77,8 +83,8 @@ class _Layer:
     def extend(self, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
         """Keep the new ones; return all that the view speaks of."""
         slots = self.slots
-        self.k_BGSK[:, :, slots.at] = k_BGTK[:, :, slots.kept]
-        self.v_BGSK[:, :, slots.at] = v_BGTK[:, :, slots.kept]
+        self.k_BGSK[:, :, slots.at] = _taken(k_BGTK, slots.kept)
+        self.v_BGSK[:, :, slots.at] = _taken(v_BGTK, slots.kept)
         if self.first:
             self.first = False
             return k_BGTK, v_BGTK
@@ -91,6 +97,23 @@ class _Layer:
     def keep_source(self, k_BGSK: Tensor, v_BGSK: Tensor) -> None:
         """Keep the keys and values of the source."""
         self.read = k_BGSK, v_BGSK
+
+
+def _text_last(positions_BT: Tensor) -> Tensor:
+    """Number the columns anew, so that each row's padding (-1) comes before its text.
+
+    A ring gives up its oldest columns first, and those must not be a short text's.
+    """
+    at_T = torch.arange(positions_BT.shape[1], device=positions_BT.device)
+    ends_B1 = torch.where(positions_BT >= 0, at_T + 1, 0).amax(dim=1, keepdim=True)
+    return (at_T + ends_B1) % len(at_T)
+
+
+def _taken(x_BGTK: Tensor, kept: Tensor | slice) -> Tensor:
+    if isinstance(kept, slice):
+        return x_BGTK[:, :, kept]
+    at_BGTK = kept[:, None, :, None].expand(-1, x_BGTK.shape[1], -1, x_BGTK.shape[3])
+    return x_BGTK.gather(2, at_BGTK)
 
 
 class Cache:
@@ -123,10 +146,9 @@ class Cache:
             self.layers.append(_Layer(self._slots[kind], k_BGSK, v_BGSK))
         self.memory: Memory | None = None
 
-    @property
-    def empty(self) -> bool:
-        """Whether the next pass is the first one."""
-        return self.length == 0
+    def begins(self, *, local: bool) -> bool:
+        """Whether the next pass is the first one, for this kind of layer."""
+        return self._slots[local].used == 0
 
     @property
     def length(self) -> int:
