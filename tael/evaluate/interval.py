@@ -4,9 +4,10 @@ Efron 1979, Bootstrap methods: another look at the jackknife. A draw is a count 
 metrics of many draws are a few matrix products; see `tael.task.metrics`.
 
 The draws give a metric's standard error; the interval is Student's on a scale where the metric has
-no bounds, and is brought back (DiCiccio and Efron 1996, Bootstrap confidence intervals, on why the
-scale matters). The middle 95 % of the draws themselves are too narrow near a bound: over known
-populations they held the truth for the area under ROC 90 times in 100, this 93 to 95 times.
+no bounds, brought back (DiCiccio and Efron 1996, Bootstrap confidence intervals, on why the scale
+matters), and at least as wide as the middle 95 % of the draws. Those alone are too narrow near a
+bound: over known populations of 150 records they held the truth for the area under ROC 90 times in
+100, these 93 to 96 times.
 """
 
 import math
@@ -72,8 +73,9 @@ def student(metric: str, value: float, drawn_R: Floats, size: int) -> tuple[floa
     if not math.isfinite(error) or not slope(value) > 0:
         return _at_bound(metric, value, size)
     middle, half = outwards(value), float(t.ppf(0.975, max(size - 1, 1))) * error / slope(value)
-    first, last = back(middle - half), back(middle + half)
-    return min(first, last), max(first, last)
+    first, last = sorted((back(middle - half), back(middle + half)))
+    low, high = ends(drawn_R)
+    return min(first, low), max(last, high)
 
 
 def wilson(right: float, size: int) -> tuple[float, float]:

@@ -110,7 +110,10 @@ def evidence(classes: int = 4, **changes: Any) -> Evidence:
             "seconds": {"data": 8.1, "tokenizer": 3.0, "pretrain": 260.4, "train": 144.9},
             "price_per_hour": 0.1, "money": 0.0116, "train_tokens": 912_000,
         },
-        "recipe": {"train.epochs": 3, "data.clean.dedup": "near", "model.dropout": 0.1, "model.preset": "small"},
+        "recipe": {
+            "train.epochs": 3, "data.clean.dedup": "near", "model.dropout": 0.1,
+            "model.preset": "small",
+        },
         "recipe_yaml": "name: hotel-reviews\ntask: classify\ndata:\n  train: reviews.csv\n",
         "machine": {"cpu": "2 cores", "torch": "2.13"},
         "parameters": 5_312_004,

@@ -5,6 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tael.evaluate.curves import thin
 from tael.evaluate.evidence import Evidence, find
 from tael.evaluate.mistakes import worst
 from tael.evaluate.report import write_report
+from tael.evaluate.robust import measure_robustness
 
 FEW = 60  # draws: enough for every path, quick
 
@@ -68,7 +70,7 @@ def test_a_difference_is_called_proved_only_when_it_is() -> None:
 def test_the_page_holds_its_evidence_and_loads_nothing(written: Path) -> None:
     page = (written / "report.html").read_text("utf-8")
     for heading in (
-        "Scores", "Against simple baselines", "Does it over-fit?", "Classes",
+        "Scores", "Against simple baselines", "Does it over-fit?", "Where is it weak?", "Classes",
         "Can the scores be trusted?", "Worst mistakes", "Data", "Costs", "Recipe",
     ):  # fmt: skip
         assert f"<h2>{heading}</h2>" in page
@@ -77,6 +79,62 @@ def test_the_page_holds_its_evidence_and_loads_nothing(written: Path) -> None:
     assert not re.search(r"<script|src=|https?://(?!www\.w3\.org)", page)
     assert "never again &lt;b&gt;!" in page or "<b>!" not in page
     assert re.search(r"test\.csv:\d+", page)
+
+
+def test_the_first_screen_answers_three_questions(written: Path) -> None:
+    page = (written / "report.html").read_text("utf-8")
+    for asked in ("Is it over-fitting?", "Is the data leaking?", "Is it better than TF-IDF?"):
+        assert asked in page[: page.index("<nav>")]
+    found = json.loads((written / "report.json").read_text("utf-8"))
+    assert [one["kind"] for one in found["questions"]][:2] == ["warn", "good"]
+
+
+# What a Chinese page may hold in Latin letters: names of methods, keys, units, the user's own text.
+NAMES = {
+    "TF", "IDF", "F1", "F", "ROC", "ECE", "p", "nat", "Fisher", "Welch", "Holm", "McNemar",
+    "Transformer", "USD", "classify", "hotel", "reviews", "neutral", "torch", "fp", "cpu", "cores",
+}  # fmt: skip
+
+
+def left_in_english(page: str) -> list[str]:
+    """Return runs of two and more Latin words that no code or user wrote."""
+    body = re.sub(r"<style>.*?</style>|<pre>.*?</pre>", "", page, flags=re.DOTALL)
+    body = re.sub(r"<details><summary>样例.*?</details>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<h2>错得最离谱的</h2>.*?</section>", "", body, flags=re.DOTALL)
+    texts = re.findall(r">([^<>]+)<", body)
+    runs = [run for text in texts for run in re.findall(r"[A-Za-z][A-Za-z' -]*[A-Za-z]", text)]
+    keys = re.compile(r"[a-z]+\.[a-z_]+")
+    return [
+        run for run in runs
+        if len(words := run.replace("-", " ").split()) > 1 and not set(words) <= NAMES
+        and not keys.search(run)
+    ]  # fmt: skip
+
+
+def test_no_english_sentence_is_left_on_a_chinese_page(tmp_path: Path) -> None:
+    found = [
+        measure_robustness(
+            SimpleNamespace(predict=lambda rows: [{"label": "正面"} for _ in rows]),
+            small().splits["test"], "single", small().labels, "accuracy", system="torch-fp32",
+            seed=0, rows=40, resamples=20,
+        )
+    ]  # fmt: skip
+    given = small(lang="zh", robustness=found, counts={}, notes=[], known={"房间": 5})
+    write_report(tmp_path, given, resamples=FEW)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert '<html lang="zh-CN">' in page
+    assert "过拟合了吗？" in page
+    assert left_in_english(page) == []
+    card = (tmp_path / "model-card.md").read_text("utf-8")
+    assert "## 局限" in card
+    plain = re.sub("`[^`]*`", "", card.split("---", 2)[2])
+    assert left_in_english(f">{plain}<") == []
+    english = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert english["diagnosis"]["verdict"] == "over-fits"  # a program reads the same words
+
+
+def test_the_search_for_english_would_find_some() -> None:
+    assert left_in_english("<p>这是 an English sentence 吗</p>") == ["an English sentence"]
 
 
 def test_the_curves_are_files_of_their_own(written: Path) -> None:

@@ -1,6 +1,7 @@
 """Intervals cover, comparisons in pairs see what is there and do not see what is not."""
 
 import time
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from tael.errors import UsageError
 from tael.evaluate.compare import mcnemar, paired, rows_needed
-from tael.evaluate.interval import bootstrap, draws, ends, wilson
+from tael.evaluate.interval import bootstrap, draws, ends, student, wilson
 from tael.evaluate.score import score, score_outcomes, to_json
 from tael.task.metrics import Numbers, OneLabel
 
@@ -23,14 +24,78 @@ def answered(right_N: NDArray[Any]) -> OneLabel:
     return OneLabel(truth_N, np.where(right_N, truth_N, 1 - truth_N), None)
 
 
+def population(classes: int, skill: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the truth and the scores of 200,000 records: shares fall from class to class."""
+    rng = np.random.default_rng(classes)
+    shares = np.arange(classes, 0, -1.0)
+    truth_N = rng.choice(classes, 200_000, p=shares / shares.sum())
+    logits_NC = rng.normal(size=(len(truth_N), classes))
+    logits_NC[np.arange(len(truth_N)), truth_N] += skill
+    scores_NC = np.exp(1.3 * logits_NC)
+    return truth_N, scores_NC / scores_NC.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("classes", "skill", "size"), [(2, 2.0, 150), (2, 2.0, 500), (4, 2.6, 400)]
+)
+def test_on_resampled_splits_93_to_97_intervals_in_100_hold_the_truth(
+    classes: int, skill: float, size: int
+) -> None:
+    truth_N, scores_NC = population(classes, skill)
+    whole = OneLabel(truth_N, scores_NC.argmax(axis=1), scores_NC)
+    truth = {name: float(value[0]) for name, value in whole.metrics(np.ones((1, 200_000))).items()}
+    rng, times = np.random.default_rng(3), 1000  # so that chance moves the share by 0.7 points
+    covered: Counter[str] = Counter()
+    for seed in range(times):
+        row_N = rng.integers(0, len(truth_N), size)
+        part = OneLabel(truth_N[row_N], scores_NC[row_N].argmax(axis=1), scores_NC[row_N])
+        for name, found in score_outcomes(part, resamples=200, seed=seed).items():
+            covered[name] += found.low <= truth[name] <= found.high
+    shares = {name: count / times for name, count in covered.items()}
+    assert shares.pop("ece") > 0.8  # biased by its bins: better than the draws' own 20 %, not 95
+    assert {name: share for name, share in shares.items() if not 0.93 <= share <= 0.97} == {}
+
+
 @pytest.mark.parametrize("accuracy", [0.7, 0.9, 0.985])
 def test_the_interval_of_accuracy_covers_the_truth_about_95_times_in_100(accuracy: float) -> None:
     rng = np.random.default_rng(7)
-    covered = 0
-    for _ in range(200):
-        found = score_outcomes(answered(rng.random(300) < accuracy), resamples=200)["accuracy"]
-        covered += found.low <= accuracy <= found.high
-    assert 0.90 <= covered / 200 <= 0.99
+    right = rng.binomial(300, accuracy, 4000)
+    ends_N2 = np.array([wilson(count, 300) for count in right.tolist()])
+    covered = float(((ends_N2[:, 0] <= accuracy) & (accuracy <= ends_N2[:, 1])).mean())
+    assert 0.93 <= covered <= 0.97
+
+
+@pytest.mark.slow
+def test_the_interval_of_a_paired_difference_covers_the_truth_as_often() -> None:
+    truth_N, scores_NC = population(2, 2.2)
+    rng, times, size = np.random.default_rng(5), 600, 150
+    other_NC = np.exp(np.log(scores_NC) + 0.8 * rng.normal(size=scores_NC.shape))
+    both = [OneLabel(truth_N, one.argmax(axis=1), one) for one in (scores_NC, other_NC)]
+    once = np.ones((1, len(truth_N)))
+    for metric in ("accuracy", "f1"):
+        truth = float(both[0].metrics(once)[metric][0] - both[1].metrics(once)[metric][0])
+        covered = 0
+        for seed in range(times):
+            row_N = rng.integers(0, len(truth_N), size)
+            a, b = (
+                OneLabel(truth_N[row_N], one[row_N].argmax(axis=1), one[row_N])
+                for one in (scores_NC, other_NC)
+            )
+            found = paired(a, b, metric, resamples=200, seed=seed)
+            covered += found.low <= truth <= found.high
+        assert 0.93 <= covered / times <= 0.97
+
+
+@pytest.mark.parametrize("metric", ["f1", "auroc", "mcc", "pearson", "rmse", "r2", "ece"])
+def test_an_interval_stays_inside_the_bounds_of_its_metric(metric: str) -> None:
+    drawn_R = np.random.default_rng(0).normal(0.97, 0.05, 300)
+    low, high = student(metric, 0.97, drawn_R, 40)
+    assert low < 0.97 < high
+    assert high < 1 or metric in ("rmse", "ece")
+    flat = student(metric, 1.0, np.ones(300), 40)
+    assert flat[1] == 1.0
+    assert flat[0] < 1 or metric in ("rmse", "r2", "ece")
 
 
 def test_an_interval_is_narrower_with_more_records() -> None:
