@@ -31,7 +31,7 @@ _BLOCK = 1 << 17  # of them read at once
 _BESIDE = 8  # texts before a text, of one band
 _LOOKS = 16  # exact comparisons a text
 _BUCKET = 1 << 14  # texts decided together
-_JOB = 1 << 12  # pairs compared in one job
+_JOB = 1 << 9  # pairs compared in one job
 _LOW = np.uint64(0xFFFFFFFF)
 
 

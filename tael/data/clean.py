@@ -118,6 +118,8 @@ def repair(
 
 
 def _unicode(text: str) -> str:
+    if text.isascii() and not ("&" in text or "\x1b" in text or "\r" in text):
+        return text
     if not _DOUBTFUL.search(text) and unicodedata.is_normalized("NFC", text):
         return text
     import ftfy
@@ -166,11 +168,13 @@ _WIDTHS: dict[str, Callable[[str], str]] = {"keep": str, "fold": _fold, "nfkc": 
 
 
 def _without_controls(text: str) -> str:
+    if text.isprintable():  # most are: several times faster than to look for each sign
+        return text
     return _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _squeezed(text: str) -> str:
-    if not _UNTIDY.search(text):
+    if " ".join(text.split()) == text or not _UNTIDY.search(text):
         return text
     return _SPACES.sub(lambda run: "\n" if "\n" in run[0] else " ", text).strip()
 

@@ -245,7 +245,12 @@ def sketch(keys: Sequence[str], threshold: float) -> NDArray[np.uint64]:
 def similarities(keys: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[float]:
     """Return the Jaccard similarity of the pieces of each pair of `keys`, given by their places."""
     pieces = _Pieces(keys)
-    return [pieces.jaccard(m, n) for m, n in pairs]
+    sets = [pieces.of(n) for n in range(len(keys))]  # arrays: a tenth of the memory of sets
+    found = []
+    for m, n in pairs:
+        both = len(np.intersect1d(sets[m], sets[n], assume_unique=True))
+        found.append(both / (len(sets[m]) + len(sets[n]) - both))
+    return found
 
 
 class _Pieces:

@@ -22,7 +22,7 @@ from tael.data.tokenizer import shell
 
 __all__ = ["Encoder"]
 
-_KEPT = 100_000  # words remembered, twice: the recent ones, and those before them
+_KEPT = 60_000  # words remembered, twice: the recent ones, and those before them
 # Characters whose normal form and class no version of Unicode disputes. Others go the long way.
 _STRANGE = re.compile(
     "[^\t\n -~¡-\u024f\u0370-\u0373\u0391-\u03c9\u0410-\u044f\u2010-\u2027\u2030-\u205e"
