@@ -25,7 +25,7 @@ ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _KEPT = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "chat_template.jinja", "chat_template.json", "vocab.txt", "vocab.json", "merges.txt",
-    "source.spm", "target.spm", "generation_config.json", *FILES,
+    "source.spm", "target.spm", *FILES,
 )  # fmt: skip
 _ENDLESS = 10**9  # transformers writes a limit of 1e30 where there is none
 
@@ -70,11 +70,12 @@ class Lexicon:
         """Write the tokenizer's files; transformers opens them and gives the same ids.
 
         Files of the folder that it came from are written again as they were. Where there was no
-        `tokenizer.json` one is added, and the config says that it is the tokenizer.
+        `tokenizer.json` one is added, and the config says that it is the tokenizer; but for Marian,
+        whose two sides need two.
         """
         for name, content in self.files.items():
             write_bytes(folder / name, content)
-        given = "tokenizer.json" in self.files
+        given = "tokenizer.json" in self.files or self.target is not None
         if (
             given
             and "tokenizer_config.json" in self.files
@@ -83,6 +84,7 @@ class Lexicon:
             return
         config = {**self.config, "model_max_length": max_tokens or self.max_tokens or _ENDLESS}
         config |= {f"{role}_token": text for role in ROLES if (text := self.token(role))}
+        config.setdefault("tokenizer_class", "PreTrainedTokenizerFast")
         if not given:
             config["tokenizer_class"] = "PreTrainedTokenizerFast"
             config.pop("added_tokens_decoder", None)  # they stand in tokenizer.json
@@ -107,8 +109,8 @@ def open_lexicon(folder: Path) -> Lexicon:
     for one in (built.tokenizer, built.target):
         if one is not None:
             _add_tokens(one, config, _read(folder / "added_tokens.json"), folder)
-    usual = built.roles or KINDS[kind or "bert"].roles
-    tokens = _role_tokens(built.tokenizer, config, usual)
+    usual = KINDS[kind].roles if kind else {} if built.roles else KINDS["bert"].roles
+    tokens = _role_tokens(built.tokenizer, config, {**usual, **built.roles})
     if kind and KINDS[kind].languages:
         tokens["lang"] = str(config.get("src_lang") or "en_XX")
     return finish(
@@ -330,8 +332,4 @@ def _written(templates: Mapping[str, str]) -> dict[str, Any]:
 
 def _files(folder: Path) -> dict[str, bytes]:
     """Return the tokenizer's files as they are, so that saving does not need the folder."""
-    return {
-        name: (folder / name).read_bytes()
-        for name in dict.fromkeys(_KEPT)
-        if name != "generation_config.json" and (folder / name).is_file()
-    }
+    return {name: (folder / name).read_bytes() for name in _KEPT if (folder / name).is_file()}

@@ -2,7 +2,10 @@
 
 The file is one protobuf message (google/sentencepiece, `sentencepiece_model.proto`); a reader of
 the few fields that matter is shorter than the library it spares. What SentencePiece does to text
-is rebuilt from the file's own settings: its character map, its spaces, its byte fallback.
+is rebuilt from the file's own settings: its character map, its spaces, its byte fallback. Of cuts
+that a unigram model finds equally likely ("xxx" as "x" "xx" or "xx" "x") either may be taken, and
+the character map is applied a grapheme at a time, as `tokenizers` and so transformers do: a letter
+with several marks, or a compatibility letter with one, can come out otherwise than there.
 """
 
 import struct
@@ -132,7 +135,7 @@ def _normalizer(pieces: Pieces) -> Any:
     steps: list[Any] = [normalizers.Precompiled(pieces.charsmap)] if pieces.charsmap else []
     if pieces.collapse:
         steps += [
-            normalizers.Replace(Regex("^ +| +$"), ""),
+            normalizers.Replace(Regex(rf"\A +|[ {SPACE}]+\z"), ""),
             normalizers.Replace(Regex(" {2,}"), " "),
         ]
     if pieces.prefix:
@@ -174,7 +177,7 @@ def _piece(data: bytes) -> Piece:
 
 
 def _signed(number: int) -> int:
-    return number - (1 << 64) if number >> 63 else number
+    return number - (1 << 64) if number >= 1 << 63 else number
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, Any]]:

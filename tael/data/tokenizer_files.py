@@ -42,14 +42,14 @@ def build(folder: Path, kind: str | None, config: Config) -> Built:
     """Build the tokenizer of a folder; raises CheckpointError if there is none, or it is broken."""
     have = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     model = next((name for name in FILES if name in have), None)
+    if {"source.spm", "target.spm", "vocab.json"} <= have:
+        return Built(_marian(folder, "source.spm"), _marian(folder, "target.spm"))
     if "tokenizer.json" in have:
         return Built(_from_json(folder / "tokenizer.json"))
     if "vocab.txt" in have:
         return Built(_from_vocab(folder / "vocab.txt", config))
     if {"vocab.json", "merges.txt"} <= have:
         return Built(_from_merges(folder, kind or "gpt2", config))
-    if {"source.spm", "target.spm", "vocab.json"} <= have:
-        return Built(_marian(folder, "source.spm"), _marian(folder, "target.spm"))
     if model is not None:
         pieces = read_pieces(folder / model)
         roles = pieces.roles() if kind in (None, "llama", "gemma") else {}

@@ -111,7 +111,9 @@ KINDS = {
     "marian": Kind(_T5, "A eos", "A B eos"),
     "llama": Kind({"bos": "<s>", "eos": "</s>", "unk": "<unk>"}, "bos A", "bos A bos:1 B:1"),
     "gemma": Kind(
-        {"bos": "<bos>", "eos": "<eos>", "unk": "<unk>", "pad": "<pad>"}, "bos A", "bos A bos:1 B:1"
+        {"bos": "<bos>", "eos": "<eos>", "unk": "<unk>", "pad": "<pad>", "mask": "<mask>"},
+        "bos A",
+        "bos A bos:1 B:1",
     ),
 }  # fmt: skip
 _SAME = {
