@@ -1,6 +1,7 @@
 """The parts and sizes of a Transformer, checked: the only thing that a network is built from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import inf
 from typing import Literal
 
 from tael.errors import CheckpointError
@@ -18,8 +19,15 @@ _CHOICES: dict[str, tuple[str | None, ...]] = {
     "pool_activation": (*ACTIVATIONS, "none"),
     "vocab_activation": (*ACTIVATIONS, None),
 }
-_SIZES = ("vocab", "hidden", "layers", "heads", "ffn", "max_positions", "sharing")
+_SIZES = (
+    "vocab", "hidden", "layers", "heads", "ffn", "max_positions", "sharing", "relative_buckets",
+    "relative_distance",
+)  # fmt: skip
 _SIZES_OR_NONE = ("kv_heads", "head_size", "embedding_size", "decoder_layers", "window")
+_ABOVE_0 = (
+    "attention_scale", "attention_cap", "logit_cap", "rotary_base", "rotary_base_local",
+    "embedding_scale", "logit_scale",
+)  # fmt: skip
 _SHARES = ("dropout", "attention_dropout", "ffn_dropout", "droppath")
 
 
@@ -40,6 +48,13 @@ class Rescale:
     original: int = 8192
     short: tuple[float, ...] = ()
     long: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        numbers = (self.factor, self.low, self.high, self.original, *self.short, *self.long)
+        if not all(map(_number, numbers)) or min(self.factor, self.original) <= 0:
+            raise CheckpointError(f"positions are rescaled by numbers above 0, found {numbers}")
+        if self.low >= self.high:
+            raise CheckpointError(f"low ({self.low}) must be below high ({self.high})")
 
 
 @dataclass(frozen=True)
@@ -190,8 +205,10 @@ class ModelConfig:
             if not (name in _SIZES_OR_NONE and getattr(self, name) is None)
             and (not _whole(value := getattr(self, name)) or value < 1)
         ]
-        if not _whole(self.types) or self.types < 0:
-            problems.append(f"types must be a whole number from 0, found {self.types!r}")
+        for name in ("types", "position_offset"):
+            if not _whole(value := getattr(self, name)) or value < 0:
+                problems.append(f"{name} must be a whole number from 0, found {value!r}")
+        problems += self._kinds()
         if not problems:  # the rules below compute with the sizes
             problems += self._misfits()
         for name, choices in _CHOICES.items():
@@ -200,14 +217,35 @@ class ModelConfig:
                 problems.append(f"{name} must be one of {known}, found {getattr(self, name)!r}")
         return problems
 
+    def _kinds(self) -> list[str]:
+        """Say which switches are no switches and which numbers are no numbers."""
+        problems = []
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if part.type is bool and not isinstance(value, bool):
+                problems.append(f"{part.name} must be true or false, found {value!r}")
+            optional = value is None and part.type is not float
+            if part.type in (float, float | None) and not optional and not _number(value):
+                problems.append(f"{part.name} must be a number, found {value!r}")
+            elif part.name in _ABOVE_0 and not optional and value <= 0:
+                problems.append(f"{part.name} must be above 0, found {value!r}")
+        return problems
+
     def _misfits(self) -> list[str]:
         problems = []
         if self.head_size is None and self.hidden % self.heads:
             problems.append(f"hidden ({self.hidden}) must be divisible by heads ({self.heads})")
         if self.heads % self.groups:
             problems.append(f"heads ({self.heads}) must be divisible by kv_heads ({self.groups})")
-        if self.position == "rotary" and int(self.width * self.rotary_share) % 2:
-            problems.append(f"rotary positions turn pairs: head size {self.width} is odd")
+        if self.position == "rotary":
+            problems += self._rotary_misfits(int(self.width * self.rotary_share))
+        if self.position == "relative" and not 2 <= self.relative_buckets // 2 < (
+            self.relative_distance
+        ):
+            problems.append(
+                f"relative_buckets ({self.relative_buckets}) must be from 4 to below twice "
+                f"relative_distance ({self.relative_distance})"
+            )
         if self.stacks_shared and self.depth("decoder") != self.layers:
             problems.append(
                 f"stacks share their layers where they have as many: {self.layers} in the encoder, "
@@ -225,10 +263,22 @@ class ModelConfig:
             problems.append(f"norm_eps must be between 0 and 1, found {self.norm_eps!r}")
         return problems
 
+    def _rotary_misfits(self, size: int) -> list[str]:
+        if size % 2 or not 2 <= size <= self.width:
+            return [f"rotary positions turn pairs, of {size} numbers of a head of {self.width}"]
+        if self.rescale is None:
+            return []
+        kind, lists = self.rescale.kind, (self.rescale.short, self.rescale.long)
+        if kind == "longrope" and any(len(one) != size // 2 or min(one) <= 0 for one in lists):
+            return [f"longrope needs two lists of {size // 2} numbers above 0"]
+        if kind == "dynamic" and size < 4:
+            return ["rotary positions that grow turn more than one pair"]
+        return []
+
 
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool)
+    return isinstance(value, float | int) and not isinstance(value, bool) and abs(value) < inf

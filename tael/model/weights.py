@@ -37,7 +37,12 @@ from tael.recipe.package import resolve
 __all__ = ["Report", "open_folder", "read_config", "resolve", "save_folder", "to_file"]
 
 _log = logging.getLogger(__name__)
-_ALIASES = {"BertForPreTraining": "mlm"}  # architectures of which a part is what we know
+# Architectures of which a part is what we know.
+_ALIASES = {"BertForPreTraining": "mlm", "AlbertForPreTraining": "mlm"}
+_MOST_LAYERS = 10_000
+_LEAST = 4  # tensors a layer: two matrices of its attention, two of its feed-forward layer
+# What reading a config raises where it holds something of another kind than it should.
+_MISREAD = (ArithmeticError, AttributeError, KeyError, IndexError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -138,12 +143,18 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def _config(folder: Path, raw: Raw) -> tuple[Family, ModelConfig, list[str]]:
     path, warnings = folder / "config.json", []
+    for key, value in raw.items():  # before anything counts to it
+        if "layer" in key and isinstance(value, int) and value > _MOST_LAYERS:
+            raise CheckpointError(
+                f"{path}: {key} asks for {value:,} layers, at most {_MOST_LAYERS:,} are built"
+            )
     try:
         family = find(raw.get("model_type"))
         config = family.read(raw)
-    except (CheckpointError, KeyError, TypeError, ValueError) as error:
-        why = error if isinstance(error, CheckpointError) else f"cannot be understood: {error!r}"
-        raise CheckpointError(f"{path}: {why}") from error
+    except (CheckpointError, *_MISREAD) as error:
+        ours = isinstance(error, CheckpointError)
+        why = f"{error}" if ours else f"cannot be understood: {error!r}"
+        raise CheckpointError(f"{path}: {why:.1000}") from error
     needed = 4 * config.parameters()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
@@ -166,9 +177,10 @@ def _sources(folder: Path, family: Family, config: ModelConfig) -> dict[str, Sou
         for name, source in found.items()
         if not derived.fullmatch(name.removeprefix(family.prefix))
     }
-    if config.layers > len(sources) * config.sharing:  # said before so many layers are built
+    layers = config.layers + (config.depth("decoder") if config.stacks == "both" else 0)
+    if layers > len(sources) / _LEAST * config.sharing:  # said before so many layers are built
         raise CheckpointError(
-            f"{folder}: does not fit its config: {config.layers:,} layers, {len(sources):,} tensors"
+            f"{folder}: does not fit its config: {layers:,} layers, {len(sources):,} tensors"
         )
     return sources
 
@@ -188,7 +200,8 @@ def _known(head: str) -> HeadKind:
 
 
 def _kind(raw: Raw, family: Family, config: ModelConfig, sources: dict[str, Source]) -> HeadKind:
-    named = (raw.get("architectures") or [""])[0]
+    listed = raw.get("architectures")
+    named = str(listed[0]) if isinstance(listed, list) and listed else ""
     if named in _ALIASES:
         return _known(_ALIASES[named])
     for kind, name in family.architectures.items():
