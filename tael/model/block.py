@@ -83,11 +83,12 @@ class Block(nn.Module):
         branch: Callable[[Tensor], Tensor],
         after: nn.Module | None,
     ) -> Tensor:
-        if self.place == "post":
-            x_BTD = norm(x_BTD + self.drop(branch(x_BTD)))
-            return x_BTD
-        change_BTD = branch(norm(x_BTD))
+        change_BTD = branch(x_BTD if self.place == "post" else norm(x_BTD))
         if after is not None:
             change_BTD = after(change_BTD)
-        x_BTD = x_BTD + self.drop(change_BTD)
+        if self.training:
+            change_BTD = self.drop(change_BTD)
+        x_BTD = x_BTD + change_BTD
+        if self.place == "post":
+            x_BTD = norm(x_BTD)
         return x_BTD

@@ -62,5 +62,5 @@ class FeedForward(nn.Module):
             x_BTF = self.activation(gate_BTF) * x_BTF
         else:
             x_BTF = self.activation(x_BTF)
-        x_BTD = self.down(self.dropout(x_BTF))
+        x_BTD = self.down(self.dropout(x_BTF) if self.training else x_BTF)
         return x_BTD
