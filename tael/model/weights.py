@@ -4,7 +4,6 @@ Only safetensors: pickles run code when they are read. What a file holds and wha
 are compared before anything is allocated, and nothing that does not fit is passed over in silence.
 """
 
-import difflib
 import json
 import logging
 import os
@@ -26,6 +25,7 @@ from tael.files import atomic_file, write_text
 from tael.model.config import ModelConfig
 from tael.model.families import find, saying
 from tael.model.families.base import Family, Raw
+from tael.model.fit import compare
 from tael.model.head import ClassifyHead, Head, HeadKind, PoolHead, TokenHead, VocabHead
 from tael.model.header import WEIGHTS, Source, find_sources
 from tael.model.network import Network, initialise, shapes
@@ -97,7 +97,7 @@ def open_folder(
         network = Network(config, _make_head(kind, config, classes or 0))
     where = places(family, network)
     found = {name: _found(place, family, sources) for name, place in where.items()}
-    lacking = _compare(folder, where, found, sources, may_lack=may_lack)
+    lacking = compare(folder, where, found, sources, may_lack=may_lack)
     kind_of = _dtype(sources) if dtype is None else dtype
     wanted = {name: found[name] for name in where if name not in lacking}
     state = read_tensors(wanted, where, kind_of)
@@ -250,46 +250,6 @@ def _source(
 def _found(place: Place, family: Family, sources: Mapping[str, Source]) -> list[Source]:
     found = [_source(their, place, family, sources) for their in place.names]
     return [source for source in found if source is not None]
-
-
-def _compare(
-    folder: Path,
-    where: Mapping[str, Place],
-    found: Mapping[str, list[Source]],
-    sources: Mapping[str, Source],
-    *,
-    may_lack: bool,
-) -> list[str]:
-    """Return the head's parameters that must be new; refuse what is absent or has another shape."""
-    spare = set(sources) - {source.name for parts in found.values() for source in parts}
-    lacking, problems = [], []
-    for name, place in where.items():
-        new = may_lack and name.startswith("head.")
-        if len(found[name]) < len(place.names):
-            if new:
-                lacking.append(name)
-                continue
-            known = {source.name for source in found[name]}
-            for their in place.names:
-                if not any(source.endswith(their) for source in known):
-                    near = difflib.get_close_matches(their, spare, n=1)
-                    hint = f" (the file has {near[0]}, which is not used)" if near else ""
-                    problems.append(f"{their} is missing{hint}")
-            continue
-        for part, source in enumerate(found[name]):
-            shape, expected = source.entry.shape, place.shape_of(part)
-            if source.entry.dtype not in DTYPES:
-                known_types = ", ".join(DTYPES)
-                kind = source.entry.dtype
-                problems.append(f"{source.name} holds {kind}, weights are one of {known_types}")
-            elif shape != expected and new and name.startswith("head.classifier."):
-                lacking.append(name)
-            elif shape != expected:
-                problems.append(f"{source.name} is {list(shape)}, expected {list(expected)}")
-    if problems:
-        more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
-        raise CheckpointError(f"{folder}: does not fit its config: {'; '.join(problems[:8])}{more}")
-    return lacking
 
 
 def _dtype(sources: Mapping[str, Source]) -> torch.dtype:
