@@ -89,7 +89,6 @@ def candidates(logits_BV: Tensor, settings: Settings) -> Candidates:
 
 
 def _without(shares_BK: Tensor, gone_BK: Tensor) -> Tensor:
-    gone_BK = gone_BK & (shares_BK < shares_BK.amax(dim=-1, keepdim=True))  # one always stays
     kept_BK = shares_BK.masked_fill(gone_BK, 0)
     return kept_BK / kept_BK.sum(dim=-1, keepdim=True)
 
