@@ -162,14 +162,13 @@ class ModelConfig:
     def parameters(self) -> int:
         """Return the number of parameters without a head: a sum, so nothing is allocated."""
         norm = self.hidden * (2 if self.norm == "layer" and self.norm_bias else 1)
-        rows = self.vocab * self.token_width
-        if self.embedding_size is not None:
-            rows += (self.token_width + 1) * self.hidden
-        around = rows
+        around = self.vocab * self.token_width
         stacks: tuple[Literal["encoder", "decoder"], ...] = (
             ("encoder", "decoder") if self.stacks == "both" else ("encoder",)
         )
         for stack in stacks:
+            if self.embedding_size is not None:
+                around += (self.token_width + 1) * self.hidden
             around += self.types * self.token_width
             if self.position == "learned":
                 around += (self.max_positions + self.position_offset) * self.token_width
