@@ -26,8 +26,12 @@ _ROLES = {
     "cls": "cls_token_id",
     "mask": "mask_token_id",
 }
-_WHOLE_WORDS = ("llama3", "llama-v3", "llama-bpe", "falcon3", "tekken", "pixtral")
-_BEGINS = _WHOLE_WORDS  # the pre-tokenisers whose files begin texts with bos unless they say no
+# Files with these pre-tokenisers take a word that is a unit as it is, whatever the merges, and
+# begin texts with bos unless they say no.
+_WHOLE = (
+    "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+    "tekken",
+)  # fmt: skip
 
 
 def gguf_lexicon(metadata: Mapping[str, Any], where: object = "the GGUF file") -> Lexicon:
@@ -70,7 +74,7 @@ def gguf_lexicon(metadata: Mapping[str, Any], where: object = "the GGUF file") -
 def _wrapping(said: Mapping[str, Any], model: str) -> tuple[str, str]:
     if model == "bert":
         return KINDS["bert"].single, KINDS["bert"].pair
-    begins = model == "llama" or (model == "gpt2" and said.get("pre") in _BEGINS)
+    begins = model == "llama" or (model == "gpt2" and said.get("pre") in _WHOLE)
     bos = "bos " if said.get("add_bos_token", begins) else ""
     eos = " eos" if said.get("add_eos_token", model == "t5") else ""
     return f"{bos}A{eos}", f"{bos}A{eos} {bos}B{eos}"
@@ -95,7 +99,7 @@ def _bytes(said: Mapping[str, Any], where: object) -> Tokenizer:
     merges = [tuple(merge.split(" ", 1)) for merge in said.get("merges") or []]
     name = str(said.get("pre", "default"))
     cut = cutter(name, where, bool(said.get("add_space_prefix", False)))
-    tokenizer = byte_level(vocab, merges, cut, whole=name in _WHOLE_WORDS)
+    tokenizer = byte_level(vocab, merges, cut, whole=name in _WHOLE)
     tokenizer.add_tokens(
         [
             AddedToken(token, normalized=False, special=kind == CONTROL)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 
 from tael.data.tokenizer_files import FILES, build, usual_kind
 from tael.data.tokenizer_kinds import KINDS, find_kind, wrap
@@ -186,25 +186,21 @@ def _part_controls(tokenizer: Tokenizer) -> None:
     A unigram vocabulary holds its control pieces like all others, so the model takes "</s>" for
     one piece. Cut behind the first character it is text again.
     """
-    added = tokenizer.get_added_tokens_decoder()
+    model = tokenizer.model
+    every = isinstance(model, models.Unigram)  # which cut is likely depends on what is around
     found = [
         token.content
-        for id_, token in added.items()
-        if token.special and len(token.content) > 1 and _reads(tokenizer, token.content, id_)
+        for id_, token in tokenizer.get_added_tokens_decoder().items()
+        if token.special and len(token.content) > 1 and model.id_to_token(id_) is not None
+        if every or id_ in tokenizer.encode(token.content, add_special_tokens=False).ids
     ]
-    byte = r"<(?=0x[0-9A-F]{2}>)"
     parts = [f"{re.escape(text[0])}(?={re.escape(text[1:])})" for text in sorted(found)]
-    letter = tokenizer.token_to_id("<0x41>")
-    if letter is not None and _reads(tokenizer, "<0x41>", letter):
-        parts.append(byte)
+    if every and model.token_to_id("<0x41>") is not None:
+        parts.append("<(?=0x[0-9A-F]{2}>)")
     if parts:
         steps = [] if tokenizer.pre_tokenizer is None else [tokenizer.pre_tokenizer]
         split = pre_tokenizers.Split(Regex("|".join(parts)), "isolated")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*steps, split])
-
-
-def _reads(tokenizer: Tokenizer, text: str, id_: int) -> bool:
-    return id_ in tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -123,6 +123,29 @@ def test_a_conversation_is_the_text_and_the_ids_of_transformers(
             assert chat_ids(LEXICONS[name], chat, listed, reply) == ids
 
 
+@pytest.mark.slow
+def test_spaces_beside_control_tokens_are_as_in_transformers(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    letters = {letter: id_ for id_, letter in enumerate(["<unk>", "▁", *"abcINST[]/<>"])}
+    tokenizer = Tokenizer(models.BPE(letters, [], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.add_special_tokens(
+        [AddedToken("<s>", special=True), AddedToken("</s>", special=True, lstrip=True)]
+    )
+    tokenizer.add_special_tokens([AddedToken("[/INST]", special=True, rstrip=True)])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    config = {"bos_token": "<s>", "eos_token": "</s>", "chat_template": BRACKETS}
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    ours = open_lexicon(tmp_path)
+    assert ours.later is not None
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": " b c  "}]
+    for reply in (chat, [*chat, {"role": "user", "content": "ab"}]):
+        assert chat_ids(ours, reply) == theirs.apply_chat_template(reply)["input_ids"]
+
+
 def test_a_template_that_refuses_is_an_error_with_its_words() -> None:
     chat = [{"role": "assistant", "content": "first"}]
     with pytest.raises(DataError, match="chat template: Roles must alternate user/assistant"):

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_tokenizers import FOLDERS, FORGED, TORTURE
+from made_tokenizers import FOLDERS, FORGED, TORTURE, described
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tael.data.lexicon import ROLES, Lexicon, open_lexicon
 from tael.data.tokenizer import load_tokenizer
@@ -113,6 +114,20 @@ def test_words_of_a_hundred_thousand_characters_take_no_time(name: str, opened: 
     for character in ("x", "龘", "</s>", "e\u0301"):
         lexicon.tokenizer.encode(character * (100_000 // len(character)))
     assert time.thread_time() - begin < 20  # a quadratic way takes minutes
+
+
+def test_a_given_unigram_vocabulary_gives_no_control_tokens_for_text(tmp_path: Path) -> None:
+    pieces = ["<pad>", "</s>", "<unk>", "▁", "▁<", "x", "<", "/", "s", ">"]
+    tokenizer = Tokenizer(models.Unigram([(piece, -1.0) for piece in pieces], unk_id=2))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.add_special_tokens(["<pad>", "</s>"])
+    tokenizer.encode_special_tokens = True
+    assert 1 in tokenizer.encode("x</s>").ids  # as it is opened elsewhere
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    described(tmp_path, "t5", {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"})
+    for text in ("x</s>", "</s>", "x<pad></s>"):
+        ids = open_lexicon(tmp_path).tokenizer.encode(text).ids
+        assert {0, 1}.isdisjoint(ids)
 
 
 def test_marian_decodes_with_the_target_side_and_keeps_its_codes(opened: Opened) -> None:
