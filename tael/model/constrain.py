@@ -62,7 +62,9 @@ def matcher(
     schema: Mapping[str, Any] | str | None = None,
     regex: str | None = None,
 ) -> Callable[[], Match]:
-    """Return what makes a `Match` for each text; give a schema or an expression, not both.
+    r"""Return what makes a `Match` for each text; give a schema or an expression, not both.
+
+    Expressions are those of Rust's regex: `\d` is a digit of any script, and nothing looks back.
 
     UsageError without the library, without end tokens, for a schema or expression that it does not
     know all of, and for tokenizers whose tokens are no bytes of text.

@@ -62,7 +62,11 @@ class Settings:
             problems.append("a stop string must have a character")
         if self.early_stopping not in (True, False, "never"):
             problems.append(f"early_stopping must be true, false or never: {self.early_stopping!r}")
-        if self.beams > 1 and (self.temperature or self.logprobs is not None or self.stop):
+        if (
+            not problems
+            and self.beams > 1
+            and (self.temperature or self.logprobs is not None or self.stop)
+        ):
             problems.append("beams take neither temperature, stop strings nor logprobs")
         if problems:
             raise UsageError("generate: " + "; ".join(problems))
@@ -160,6 +164,9 @@ _NOT_FOLLOWED = {
 
 def _read(said: Mapping[str, Any], *, both: bool) -> Settings:
     own = {ours: said[theirs] for theirs, ours in _KEYS.items() if said.get(theirs) is not None}
+    if own.get("top_k") == 0:
+        del own["top_k"]
+    Settings(**own)  # says what is out of range before anything is made of it
     if own.get("beams", 1) > 1 or not said.get("do_sample"):
         # These are how to sample, and they are written down by many who do not.
         own = {
@@ -167,8 +174,6 @@ def _read(said: Mapping[str, Any], *, both: bool) -> Settings:
         }
     else:
         own["temperature"] = said.get("temperature", 1.0)
-    if own.get("top_k") == 0:
-        del own["top_k"]
     own["end"] = _ids(said.get("eos_token_id"))
     own["forced_last"] = _ids(said.get("forced_eos_token_id"))
     runs = said.get("bad_words_ids") or []

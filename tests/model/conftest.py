@@ -35,3 +35,11 @@ def tiny() -> Callable[..., Network]:
 def documents() -> list[Tensor]:
     """Five documents of different lengths, without specials or padding ids."""
     return [torch.randint(5, 61, (n,), generator=generator(n)) for n in (7, 3, 12, 1, 5)]
+
+
+@pytest.fixture
+def decoder() -> Network:
+    """A small decoder in float64 that has much to choose from."""
+    from writing_samples import small_decoder  # needs transformers
+
+    return small_decoder()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_model_generate import DECODER, network, pair, prompts, transformers  # noqa: F401 a fixture
+from writing_samples import DECODER, pair, prompts
 
 from tael.errors import UsageError
 from tael.model.beam import search
@@ -54,36 +54,36 @@ def test_the_best_texts_and_their_scores_are_those_of_transformers(
             end = next((n + 1 for n, id_ in enumerate(text) if id_ in (2, 5)), len(text))
             assert list(ours.ids) == text[:end], kind
         assert [one.score for one in found] == pytest.approx(
-            out.sequences_scores.tolist(), rel=1e-5
+            out.sequences_scores.tolist(), rel=1e-4
         )
 
 
-def test_a_wider_search_finds_likelier_texts(network: Network) -> None:  # noqa: F811
+def test_a_wider_search_finds_likelier_texts(decoder: Network) -> None:
     def score(beams: int) -> float:
         settings = Settings(max_tokens=12, beams=beams, length_penalty=0.0)
-        return search(network, [Request([5, 6], settings)])[0].score or 0.0
+        return search(decoder, [Request([5, 6], settings)])[0].score or 0.0
 
-    greedy = generate(network, [Request([5, 6], Settings(max_tokens=12, logprobs=0))])[0]
+    greedy = generate(decoder, [Request([5, 6], Settings(max_tokens=12, logprobs=0))])[0]
     assert greedy.logprobs is not None
     assert score(8) >= score(4) > sum(scored.logprob for scored in greedy.logprobs) - 1e-4
 
 
-def test_one_beam_is_the_greedy_text(network: Network) -> None:  # noqa: F811
+def test_one_beam_is_the_greedy_text(decoder: Network) -> None:
     asked = [Request(one, Settings(max_tokens=12, end=(2,))) for one in prompts(DECODER.vocab)]
-    found = [search(network, [one])[0].ids for one in asked]
-    assert found == [one.ids for one in generate(network, asked)]
+    found = [search(decoder, [one])[0].ids for one in asked]
+    assert found == [one.ids for one in generate(decoder, asked)]
 
 
-def test_prompts_are_searched_apart(network: Network) -> None:  # noqa: F811
+def test_prompts_are_searched_apart(decoder: Network) -> None:
     settings = Settings(max_tokens=14, beams=3, end=(2, 9, 17), early_stopping=True)
     asked = [Request(one, settings, n=3) for one in prompts(DECODER.vocab, (7, 3, 12, 1))]
-    together = search(network, asked)
-    alone = [one for request in asked for one in search(network, [request])]
+    together = search(decoder, asked)
+    alone = [one for request in asked for one in search(decoder, [request])]
     assert [one.ids for one in together] == [one.ids for one in alone]
     scores = [one.score or 0.0 for one in together[:3]]
     assert scores == sorted(scores, reverse=True)
 
 
-def test_more_texts_than_beams_are_refused(network: Network) -> None:  # noqa: F811
+def test_more_texts_than_beams_are_refused(decoder: Network) -> None:
     with pytest.raises(UsageError, match="2 beams give up to 2 texts"):
-        search(network, [Request([5], Settings(beams=2), n=3)])
+        search(decoder, [Request([5], Settings(beams=2), n=3)])

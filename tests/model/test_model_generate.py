@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from family_samples import odd_config, transformers
-from model_samples import generator
 from torch import Tensor
+from writing_samples import CLASSES, DECODER, pair, prompts, their_texts
 
 from tael.errors import DataError, UsageError
 from tael.model.batch import Batch
@@ -20,51 +19,8 @@ from tael.model.head import VocabHead
 from tael.model.network import Network, build
 from tael.model.reader import Reader
 from tael.model.settings import Settings, model_settings
-from tael.model.weights import open_folder
 
 TOKENS = 64
-CLASSES = {
-    "llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen3": "Qwen3ForCausalLM",
-    "gpt2": "GPT2LMHeadModel", "t5": "T5ForConditionalGeneration",
-    "bart": "BartForConditionalGeneration", "marian": "MarianMTModel",
-}  # fmt: skip
-DECODER = ModelConfig(
-    vocab=41, hidden=24, layers=2, heads=3, ffn=40, stacks="decoder", position="rotary", types=0,
-    embedding_norm=False, norm_place="pre", final_norm=True, vocab_transform=False, max_positions=40
-)  # fmt: skip
-
-
-def pair(family: str, folder: Path, seed: int = 0, **more: Any) -> tuple[Any, Network]:
-    """A random model of theirs in float64, and the same network here."""
-    places = {"n_positions": 200} if family == "gpt2" else {"max_position_embeddings": 200}
-    raw = odd_config(family, seed) | places | {"bos_token_id": 1} | more
-    if family == "t5":  # transformers 5.23 sizes the decoder's cache by the encoder's layers
-        raw["num_decoder_layers"] = raw["num_layers"]
-    kind = getattr(transformers, CLASSES[family])
-    torch.manual_seed(seed)
-    model = kind(kind.config_class(**raw)).double().eval()
-    with torch.no_grad():  # large enough for texts that do not repeat one token
-        for n, parameter in enumerate(p for p in model.parameters() if p.requires_grad):
-            parameter.add_(0.4 * torch.randn(parameter.shape, generator=generator(seed + n)))
-    model.save_pretrained(folder)
-    return model, open_folder(folder, dtype=None)[0]
-
-
-def prompts(vocab: int, sizes: tuple[int, ...] = (7, 3, 12)) -> list[list[int]]:
-    return [torch.randint(3, vocab, (n,), generator=generator(n)).tolist() for n in sizes]
-
-
-def their_texts(model: Any, asked: list[list[int]], **settings: Any) -> list[list[int]]:
-    """What transformers writes, padding on its usual side, each up to its end token."""
-    both, length = model.config.is_encoder_decoder, max(map(len, asked))
-    ids_BT = torch.full((len(asked), length), model.config.pad_token_id)
-    mask_BT = torch.zeros_like(ids_BT)
-    for row, one in enumerate(asked):
-        at = slice(0, len(one)) if both else slice(length - len(one), None)
-        ids_BT[row, at], mask_BT[row, at] = torch.tensor(one), 1
-    out_BT = model.generate(ids_BT, attention_mask=mask_BT, do_sample=False, **settings)
-    found = out_BT[:, 1 if both else length :].tolist()
-    return [one[: one.index(2) + 1] if 2 in one else one for one in found]
 
 
 @pytest.mark.slow
@@ -83,44 +39,33 @@ def test_greedy_texts_of_a_mixed_batch_are_those_of_transformers(
     assert max(len(set(one)) for one in expected) > 3  # else the texts would prove little
 
 
-@pytest.fixture
-def network() -> Network:
-    """A small decoder in float64 that has much to choose from."""
-    network = build(DECODER, VocabHead(DECODER, "clm"), seed=1).double().eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            noise = torch.randn(parameter.shape, generator=generator(), dtype=torch.float64)
-            parameter.mul_(4).add_(0.1 * noise)
-    return network
-
-
-def whole(network: Network, ids: list[int]) -> Tensor:
+def whole(decoder: Network, ids: list[int]) -> Tensor:
     """Logits (T, V) without a cache."""
     ids_BT = torch.tensor([ids])
     batch = Batch(ids_BT, torch.ones_like(ids_BT, dtype=torch.int32), layout="full")
     with torch.inference_mode():
-        return network.logits(batch)[0]
+        return decoder.logits(batch)[0]
 
 
-def test_a_text_from_the_cache_is_the_text_without(network: Network) -> None:
+def test_a_text_from_the_cache_is_the_text_without(decoder: Network) -> None:
     asked = prompts(DECODER.vocab)
     settings = Settings(max_tokens=20)
     for prompt, found in zip(
-        asked, generate(network, [Request(p, settings) for p in asked]), strict=True
+        asked, generate(decoder, [Request(p, settings) for p in asked]), strict=True
     ):
         ids = list(prompt)
         for _ in range(20):
-            ids.append(int(whole(network, ids)[-1].argmax()))
+            ids.append(int(whole(decoder, ids)[-1].argmax()))
         assert list(found.ids) == ids[len(prompt) :]
 
 
 SAMPLED = Settings(max_tokens=16, temperature=1.3, top_p=0.95, end=(2,), logprobs=2)
 
 
-def test_a_drawn_text_does_not_depend_on_its_neighbours(network: Network) -> None:
+def test_a_drawn_text_does_not_depend_on_its_neighbours(decoder: Network) -> None:
     asked = [Request(p, SAMPLED, seed, n=2) for seed, p in enumerate(prompts(DECODER.vocab))]
-    together = generate(network, asked)
-    alone = [one for request in asked for one in generate(network, [request])]
+    together = generate(decoder, asked)
+    alone = [one for request in asked for one in generate(decoder, [request])]
     assert [(one.ids, one.end, one.seed) for one in together] == [
         (one.ids, one.end, one.seed) for one in alone
     ]
@@ -129,29 +74,29 @@ def test_a_drawn_text_does_not_depend_on_its_neighbours(network: Network) -> Non
     ]
 
 
-def test_samples_differ_and_a_seed_brings_them_back(network: Network) -> None:
+def test_samples_differ_and_a_seed_brings_them_back(decoder: Network) -> None:
     request = Request([5, 6, 7], SAMPLED, seed=11, n=4)
-    first, again = generate(network, [request]), generate(network, [request])
+    first, again = generate(decoder, [request]), generate(decoder, [request])
     assert [one.ids for one in first] == [one.ids for one in again]
     assert len({one.ids for one in first}) == 4
-    other = generate(network, [Request([5, 6, 7], SAMPLED, seed=12)])
+    other = generate(decoder, [Request([5, 6, 7], SAMPLED, seed=12)])
     assert other[0].ids != first[0].ids
 
 
-def test_requests_of_other_settings_share_a_batch(network: Network) -> None:
+def test_requests_of_other_settings_share_a_batch(decoder: Network) -> None:
     asked = [
         Request([5, 6], Settings(max_tokens=9)),
         Request([7], Settings(max_tokens=3, temperature=0.7), seed=3),
         Request([8, 9, 10], Settings(max_tokens=6, temperature=2.0, top_k=4), seed=4),
         Request([11], Settings(max_tokens=5, repetition_penalty=1.5)),
     ]
-    together = generate(network, asked)
-    assert [one.ids for one in together] == [generate(network, [r])[0].ids for r in asked]
+    together = generate(decoder, asked)
+    assert [one.ids for one in together] == [generate(decoder, [r])[0].ids for r in asked]
     assert [one.tokens for one in together] == [9, 3, 6, 5]
 
 
 def test_a_text_that_has_ended_costs_nothing_more(
-    network: Network, monkeypatch: pytest.MonkeyPatch
+    decoder: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows: list[int] = []
     read = Reader.read
@@ -161,36 +106,36 @@ def test_a_text_that_has_ended_costs_nothing_more(
         return read(self, ids_BT)
 
     monkeypatch.setattr(Reader, "read", counted)
-    generate(network, [Request([5], Settings(max_tokens=n)) for n in (1, 3, 6)])
+    generate(decoder, [Request([5], Settings(max_tokens=n)) for n in (1, 3, 6)])
     assert rows == [2, 2, 1, 1, 1]
 
 
-def logprobs(network: Network, prompt: list[int], written: Written) -> Tensor:
+def logprobs(decoder: Network, prompt: list[int], written: Written) -> Tensor:
     """The network's own log-probabilities at each written place, (T, V)."""
-    logits_TV = whole(network, [*prompt, *written.ids])
+    logits_TV = whole(decoder, [*prompt, *written.ids])
     return logits_TV[len(prompt) - 1 : -1].float().log_softmax(-1)
 
 
-def test_logprobs_are_the_networks_own_whatever_bends_the_choice(network: Network) -> None:
+def test_logprobs_are_the_networks_own_whatever_bends_the_choice(decoder: Network) -> None:
     settings = Settings(max_tokens=12, temperature=0.5, top_k=5, repetition_penalty=1.7, logprobs=3)
-    written = generate(network, [Request([5, 6, 7], settings, seed=1)])[0]
+    written = generate(decoder, [Request([5, 6, 7], settings, seed=1)])[0]
     assert written.logprobs is not None
     assert len(written.logprobs) == 12
-    expected_TV = logprobs(network, [5, 6, 7], written)
+    expected_TV = logprobs(decoder, [5, 6, 7], written)
     for scored, id_, expected_V in zip(written.logprobs, written.ids, expected_TV, strict=True):
         assert scored.id == id_
         assert math.isclose(scored.logprob, float(expected_V[id_]), abs_tol=1e-5)
         best = expected_V.topk(3)
         assert [id_ for id_, _ in scored.top] == best.indices.tolist()
         assert [value for _, value in scored.top] == pytest.approx(best.values.tolist(), abs=1e-5)
-    greedy = generate(network, [Request([5, 6, 7], Settings(max_tokens=12, logprobs=0))])[0]
+    greedy = generate(decoder, [Request([5, 6, 7], Settings(max_tokens=12, logprobs=0))])[0]
     assert greedy.logprobs is not None
     assert sum(s.logprob for s in greedy.logprobs) > sum(s.logprob for s in written.logprobs)
     assert [s.top for s in greedy.logprobs] == [()] * 12
 
 
-def test_a_text_ends_for_the_reason_that_came(network: Network) -> None:
-    free = generate(network, [Request([5], Settings(max_tokens=10))])[0]
+def test_a_text_ends_for_the_reason_that_came(decoder: Network) -> None:
+    free = generate(decoder, [Request([5], Settings(max_tokens=10))])[0]
     assert (free.end, free.tokens) == ("length", 10)
     third = free.ids[2]
     at = free.ids.index(third) + 1
@@ -200,35 +145,35 @@ def test_a_text_ends_for_the_reason_that_came(network: Network) -> None:
         (Settings(max_tokens=at, end=(third,)), "eos"),
         (Settings(max_tokens=at, end=(40,)), "length"),
     ):
-        found = generate(network, [Request([5], settings)])[0]
+        found = generate(decoder, [Request([5], settings)])[0]
         assert (found.end, found.ids) == (end, free.ids[:at])
 
 
-def test_no_end_comes_before_min_tokens(network: Network) -> None:
-    free = generate(network, [Request([5], Settings(max_tokens=12))])[0].ids
+def test_no_end_comes_before_min_tokens(decoder: Network) -> None:
+    free = generate(decoder, [Request([5], Settings(max_tokens=12))])[0].ids
     ends = (free[0], free[1])
-    found = generate(network, [Request([5], Settings(max_tokens=12, min_tokens=7, end=ends))])[0]
+    found = generate(decoder, [Request([5], Settings(max_tokens=12, min_tokens=7, end=ends))])[0]
     assert found.tokens >= 7
     assert not set(found.ids[:7]) & set(ends)
     as_length = Settings(max_tokens=12, min_length=8, end=ends)  # the prompt counts there
-    assert generate(network, [Request([5], as_length)])[0].ids == found.ids
+    assert generate(decoder, [Request([5], as_length)])[0].ids == found.ids
 
 
-def test_pieces_come_token_by_token_and_say_when_a_text_ends(network: Network) -> None:
+def test_pieces_come_token_by_token_and_say_when_a_text_ends(decoder: Network) -> None:
     requests = [Request([5], Settings(max_tokens=n)) for n in (2, 3)]
-    seen = [(piece.row.prompt, piece.id, piece.end) for piece in write(network, requests)]
-    found = generate(network, requests)
+    seen = [(piece.row.prompt, piece.id, piece.end) for piece in write(decoder, requests)]
+    found = generate(decoder, requests)
     for prompt, one in enumerate(found):
         assert tuple(id_ for row, id_, _ in seen if row == prompt) == one.ids
     assert [end for *_, end in seen] == [None, None, "length", None, "length"]
-    assert list(write(network, [])) == []
+    assert list(write(decoder, [])) == []
 
 
-def test_what_stands_in_no_vocabulary_or_place_is_refused(network: Network) -> None:
+def test_what_stands_in_no_vocabulary_or_place_is_refused(decoder: Network) -> None:
     settings = Settings(max_tokens=4)
     for prompt, words in (([], "no tokens"), ([5, 41], "id 41"), ([-1], "id -1")):
         with pytest.raises(DataError, match=words):
-            generate(network, [Request(prompt, settings)])
+            generate(decoder, [Request(prompt, settings)])
     learned = ModelConfig(**{**vars(DECODER), "position": "learned", "max_positions": 10})
     table = build(learned, VocabHead(learned, "clm")).eval()
     short = generate(table, [Request([5] * 7, Settings(max_tokens=9)), Request([6], settings)])
@@ -246,9 +191,9 @@ def test_a_mistake_in_settings_is_told_with_all_others() -> None:
         Settings(max_tokens=True)
 
 
-def test_choices_are_made_row_by_row(network: Network) -> None:
+def test_choices_are_made_row_by_row(decoder: Network) -> None:
     """A row that draws and a row that does not, on logits that are known."""
     logits_BV = torch.tensor([[0.0, 5.0, 4.0], [0.0, 5.0, 4.0]])
     draws = Settings(temperature=1.0, top_k=1)
-    make: Callable[[Settings], Row] = lambda s: Row(network, Request([5], s), 0, 0, None)  # noqa: E731 two of them
+    make: Callable[[Settings], Row] = lambda s: Row(decoder, Request([5], s), 0, 0, None)  # noqa: E731 two of them
     assert choose(logits_BV, [make(Settings()), make(draws)]) == [1, 1]

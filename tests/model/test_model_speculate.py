@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from model_samples import generator
-from test_model_generate import DECODER, network  # noqa: F401 a fixture
+from writing_samples import DECODER
 
 from tael.errors import UsageError
 from tael.model.config import ModelConfig
@@ -46,13 +46,13 @@ class Liar:
 
 
 @pytest.mark.parametrize("settings", WAYS)
-def test_guesses_change_no_token_in_float64(network: Network, settings: Settings) -> None:  # noqa: F811
+def test_guesses_change_no_token_in_float64(decoder: Network, settings: Settings) -> None:
     request = Request([5, 6, 7, 5, 6], settings, seed=4)
-    expected = generate(network, [request])[0]
+    expected = generate(decoder, [request])[0]
     narrow = ModelConfig(**{**vars(DECODER), "hidden": 12, "layers": 1})
-    guessers: list[Guesser] = [Lookup(), Liar(), Draft(small(narrow), 99), Draft(network, 99)]
+    guessers: list[Guesser] = [Lookup(), Liar(), Draft(small(narrow), 99), Draft(decoder, 99)]
     for guesser in guessers:
-        *_, last = speculate(network, request, guesser)
+        *_, last = speculate(decoder, request, guesser)
         found = last.row.finished()
         assert (found.ids, found.end, found.seed) == (expected.ids, expected.end, expected.seed)
 
@@ -68,7 +68,7 @@ def test_a_window_forgets_wrong_guesses_too() -> None:
             assert last.row.finished().ids == expected.ids
 
 
-def test_right_guesses_save_passes(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_right_guesses_save_passes(decoder: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[Reader] = []
     read = Reader.read
 
@@ -77,8 +77,8 @@ def test_right_guesses_save_passes(network: Network, monkeypatch: pytest.MonkeyP
         return read(self, ids_BT)
 
     monkeypatch.setattr(Reader, "read", counted)
-    draft = Draft(network, 99)  # the network itself guesses rightly
-    *_, last = speculate(network, Request([5, 6], Settings(max_tokens=41)), draft)
+    draft = Draft(decoder, 99)  # the network itself guesses rightly
+    *_, last = speculate(decoder, Request([5, 6], Settings(max_tokens=41)), draft)
     assert last.row.written == 41
     assert sum(reader is not draft.reader for reader in passes) == 8  # 5 tokens a pass
 
@@ -99,11 +99,11 @@ def test_a_lookup_says_what_followed_before(ids: list[int], most: int) -> None:
         assert ids[-1] not in ids[:-1]
 
 
-def test_a_draft_stops_where_its_table_of_positions_ends(network: Network) -> None:  # noqa: F811
+def test_a_draft_stops_where_its_table_of_positions_ends(decoder: Network) -> None:
     learned = ModelConfig(**{**vars(DECODER), "position": "learned", "max_positions": 12})
     request = Request([5, 6, 7], Settings(max_tokens=30))
-    *_, last = speculate(network, request, Draft(small(learned), 99))
-    assert last.row.finished().ids == generate(network, [request])[0].ids
+    *_, last = speculate(decoder, request, Draft(small(learned), 99))
+    assert last.row.finished().ids == generate(decoder, [request])[0].ids
 
 
 def test_only_a_decoder_drafts() -> None:
