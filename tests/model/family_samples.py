@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,12 @@ def question(family: str, raw: Mapping[str, Any], kind: str) -> tuple[Batch, dic
     batch = padded(texts, pad=raw["pad_token_id"])
     asked = {"input_ids": batch.ids_BT, "attention_mask": (batch.documents_BT > 0).long()}
     if family not in BOTH:
+        if raw.get("type_vocab_size", 0) > 1:
+            types_BT = torch.randint(
+                0, raw["type_vocab_size"], batch.ids_BT.shape, generator=generator()
+            )
+            asked |= {"token_type_ids": types_BT}
+            batch = replace(batch, types_BT=types_BT)
         return batch, asked
     if kind in ("classify", "qa"):  # the decoder reads the source again, shifted by one
         start = torch.full((len(texts), 1), raw["decoder_start_token_id"])

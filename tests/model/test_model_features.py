@@ -10,6 +10,7 @@ from family_samples import close_logits, shake, transformers
 from torch import Tensor
 from torch.testing import assert_close
 
+from tael.model.batch import Batch
 from tael.model.config import ModelConfig
 from tael.model.head import VocabHead
 from tael.model.network import Network
@@ -67,9 +68,11 @@ def test_sines_and_cosines_are_the_papers_in_another_order() -> None:
     assert torch.equal(positions(somewhere_BT, 3)[0], table_TD[[39, 0, 7]])
 
 
-def prefixed(documents: list[Tensor], lengths: list[int], cut: Callable[..., object]) -> object:
+Cut = Callable[[ModelConfig, list[Tensor]], Batch]
+
+
+def prefixed(documents: list[Tensor], lengths: list[int], cut: Cut) -> Batch:
     batch = cut(DECODER, documents)
-    assert hasattr(batch, "positions_BT")
     at_BT = batch.positions_BT
     if at_BT is None:
         at_BT = torch.arange(batch.ids_BT.shape[1]).expand_as(batch.ids_BT)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from random import Random
 
 import pytest
 import torch
@@ -103,7 +104,7 @@ def left(documents: list[Tensor], extra: int = 0) -> Batch:
 @few
 @given(ANY, LENGTHS, st.randoms())
 def test_the_order_of_rows_is_the_order_of_states(
-    config: ModelConfig, lengths: list[int], luck: "st.random.Random"
+    config: ModelConfig, lengths: list[int], luck: Random
 ) -> None:
     network, documents = network_of(config), texts(lengths)
     batch = apart(config, documents)
