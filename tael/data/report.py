@@ -11,10 +11,12 @@ from tael.data.corpus import Corpus
 from tael.data.dedup import Match
 from tael.data.prepare import Splits
 from tael.data.record import Record, place
-from tael.data.tokens import HEADING, PENDING
+from tael.data.steps import step_name
+from tael.data.tokens import pending
 from tael.files import write_text
 from tael.page.chart import bars, histogram
-from tael.page.page import Html, Section, figure, note, paragraph, render, table
+from tael.page.page import Html, Section, figure, language, note, paragraph, render, table
+from tael.page.words import Lang, Words, words
 
 __all__ = ["add_corpus", "lead", "write_report"]
 
@@ -25,23 +27,27 @@ _CORPUS = "<!--corpus-->"  # here the counts of text without labels go, once it 
 _CLASSES = 40  # bars in the class chart
 
 
-def write_report(folder: Path, splits: Splits, extra: Mapping[str, int] | None = None) -> None:
+def write_report(
+    folder: Path, splits: Splits, extra: Mapping[str, int] | None = None, *, lang: Lang = "en"
+) -> None:
     """Write `report.html` and `report.json` into `folder`.
 
     `extra` are further counts (texts cut to the maximal length, for example) shown with the others.
     """
+    say = words("data", lang)
     counts = {**splits.counts, **(extra or {})}
     parts = {"train": splits.train, "dev": splits.dev, "test": splits.test}
+    repaired = [Section(say("What was repaired"), _repaired(say, splits))] if splits.repairs else []
     sections = [
-        Section("Every step, counted", Html(_counts(counts) + _CORPUS)),
-        *([Section("What was repaired", _repaired(splits))] if splits.repairs else []),
-        Section("What was taken out", _taken_out(splits)),
-        Section("Classes", _classes(parts)),
-        Section("Lengths", _lengths(parts)),
-        Section(HEADING, PENDING),
-        Section("Files", _files(splits.hashes)),
+        Section(say("Every step, counted"), Html(_counts(say, counts) + _CORPUS)),
+        *repaired,
+        Section(say("What was taken out"), _taken_out(say, splits)),
+        Section(say("Classes"), _classes(say, parts)),
+        Section(say("Lengths"), _lengths(say, parts)),
+        Section(say("Tokens"), pending(say)),
+        Section(say("Files"), _files(say, splits.hashes)),
     ]
-    page = render("Data report", lead(splits), sections)
+    page = render(say("Data report"), lead(splits, lang), sections, lang=lang)
     write_text(folder / "report.html", page)
     write_text(
         folder / "report.json", json.dumps(_facts(splits, counts), indent=1, ensure_ascii=False)
@@ -53,10 +59,13 @@ def add_corpus(folder: Path, corpus: Corpus) -> None:
     page, facts = folder / "report.html", folder / "report.json"
     if not page.exists() or not facts.exists():
         return
-    counts = {**corpus.counts, "texts left to learn from": corpus.texts}
-    rows = [(step, f"{number:,}") for step, number in counts.items() if number]
-    shown = table(("Step", "Number"), rows, numeric={1}, caption="Text without labels")
     text = page.read_text("utf-8")
+    say = words("data", language(text))
+    counts = {**corpus.counts, "texts left to learn from": corpus.texts}
+    rows = [(step_name(say, step), f"{number:,}") for step, number in counts.items() if number]
+    shown = table(
+        (say("Step"), say("Number")), rows, numeric={1}, caption=say("Text without labels")
+    )
     old = _ADDED.search(text)
     new = f"{_CORPUS}{shown}<!--/corpus-->"
     write_text(page, text.replace(old[0] if old else _CORPUS, new, 1))
@@ -64,24 +73,31 @@ def add_corpus(folder: Path, corpus: Corpus) -> None:
     write_text(facts, json.dumps(told, indent=1, ensure_ascii=False))
 
 
-def lead(splits: Splits) -> str:
+def lead(splits: Splits, lang: Lang = "en") -> str:
     """Say in a few sentences what is left, what was taken out, and which leak that prevented."""
-    kept = len(splits.train) + len(splits.dev) + len(splits.test)
+    say = words("data", lang)
     exact = sum(match.exact for match in splits.duplicates)
-    near = len(splits.duplicates) - exact
-    said = f"{kept:,} texts are left: {len(splits.train):,} train, {len(splits.dev):,} dev, "
-    said += f"{len(splits.test):,} test. "
-    said += f"Taken out first: {exact:,} duplicates, {near:,} near duplicates"
+    said = say(
+        "{kept} texts are left: {train} train, {dev} dev, {test} test. Taken out first: {exact} "
+        "duplicates, {near} near duplicates",
+        kept=f"{len(splits.train) + len(splits.dev) + len(splits.test):,}",
+        train=f"{len(splits.train):,}", dev=f"{len(splits.dev):,}", test=f"{len(splits.test):,}",
+        exact=f"{exact:,}", near=f"{len(splits.duplicates) - exact:,}",
+    )  # fmt: skip
     clash = sum(map(len, splits.conflicts))
-    said += f", {clash:,} rows with contradicting labels met" if clash else ""
-    leaked = len(splits.leaks)
-    said += f", {leaked:,} training rows that repeat dev or test." if leaked else "."
+    if clash:
+        said += say(", {rows} rows with contradicting labels met", rows=f"{clash:,}")
+    if splits.leaks:
+        repeat = f"{len(splits.leaks):,}"
+        said += say(", {rows} training rows that repeat dev or test", rows=repeat)
+    said = say("{sentence}.", sentence=said)
     share = _leak_if_split_first(splits)
-    return said + (
-        f" Split first, about {100 * share:.0f} % of the test texts would have stood in train too."
-        if share >= 0.005
-        else ""
-    )
+    if share >= 0.005:
+        said += say(
+            " Split first, about {share} of the test texts would have stood in train too.",
+            share=say.percent(share, 0),
+        )
+    return said
 
 
 def _leak_if_split_first(splits: Splits) -> float:
@@ -98,31 +114,33 @@ def _leak_if_split_first(splits: Splits) -> float:
     return sum(size * (1 - (1 - train) ** (size - 1)) for size in groups) / total
 
 
-def _counts(counts: Mapping[str, int]) -> str:
-    rows = [(step, f"{number:,}") for step, number in counts.items()]
-    return table(("Step", "Number"), rows, numeric={1})
+def _counts(say: Words, counts: Mapping[str, int]) -> str:
+    rows = [(step_name(say, step), f"{number:,}") for step, number in counts.items()]
+    return table((say("Step"), say("Number")), rows, numeric={1})
 
 
-def _repaired(splits: Splits) -> str:
-    rows = [(step, *pair) for step, pairs in splits.repairs.items() for pair in pairs]
-    caption = "The first texts of each step, around the change"
-    return table(("Step", "Before", "After"), rows, caption=caption)
+def _repaired(say: Words, splits: Splits) -> str:
+    rows = [
+        (step_name(say, step), *pair) for step, pairs in splits.repairs.items() for pair in pairs
+    ]
+    caption = say("The first texts of each step, around the change")
+    return table((say("Step"), say("Before"), say("After")), rows, caption=caption)
 
 
-def _taken_out(splits: Splits) -> str:
+def _taken_out(say: Words, splits: Splits) -> str:
     near = sorted((m for m in splits.duplicates if not m.exact), key=lambda m: m.similarity)
     exact = [match for match in splits.duplicates if match.exact]
     parts = [
-        _matches("Training rows that repeat dev or test", splits.leaks),
-        _matches("Near duplicates, the least alike first", near),
-        _matches("Exact duplicates (but for case, width, spaces, punctuation)", exact),
-        _contradictions(splits.conflicts),
+        _matches(say, say("Training rows that repeat dev or test"), splits.leaks),
+        _matches(say, say("Near duplicates, the least alike first"), near),
+        _matches(say, say("Exact duplicates (but for case, width, spaces, punctuation)"), exact),
+        _contradictions(say, splits.conflicts),
     ]
     found = [part for part in parts if part]
-    return "".join(found) or note("No duplicates, no leaks, no contradictions.", "good")
+    return "".join(found) or note(say("No duplicates, no leaks, no contradictions."), "good")
 
 
-def _matches(caption: str, matches: Sequence[Match]) -> str:
+def _matches(say: Words, caption: str, matches: Sequence[Match]) -> str:
     if not matches:
         return ""
     rows = [
@@ -135,11 +153,14 @@ def _matches(caption: str, matches: Sequence[Match]) -> str:
         )
         for match in matches[:_SAMPLES]
     ]
-    headings = ("Similarity", "Taken out", "Its text", "Repeats", "Its text")
-    return table(headings, rows, caption=f"{caption}: {len(matches):,}", numeric={0})
+    headings = (
+        say("Similarity"), say("Taken out"), say("Its text"), say("Repeats"), say("Its text"),
+    )  # fmt: skip
+    told = say("{what}: {number}", what=caption, number=f"{len(matches):,}")
+    return table(headings, rows, caption=told, numeric={0})
 
 
-def _contradictions(groups: Sequence[Sequence[Record]]) -> str:
+def _contradictions(say: Words, groups: Sequence[Sequence[Record]]) -> str:
     if not groups:
         return ""
     rows = []
@@ -147,31 +168,38 @@ def _contradictions(groups: Sequence[Sequence[Record]]) -> str:
         labels = Counter(str(record.get("label")) for record in group).most_common(4)
         tally = ", ".join(f"{label}: {times}" for label, times in labels)
         rows.append((len(group), tally, place(group[0]), _short(group[0])))
-    caption = f"Texts that stand with different labels: {len(groups):,}"
-    return table(("Rows", "Labels", "First at", "Text"), rows, caption=caption, numeric={0})
+    what = say("Texts that stand with different labels")
+    caption = say("{what}: {number}", what=what, number=f"{len(groups):,}")
+    headings = (say("Rows"), say("Labels"), say("First at"), say("Text"))
+    return table(headings, rows, caption=caption, numeric={0})
 
 
-def _classes(parts: Mapping[str, Sequence[Record]]) -> str:
+def _classes(say: Words, parts: Mapping[str, Sequence[Record]]) -> str:
     labels = {name: _labels(records) for name, records in parts.items()}
     total = sum(labels.values(), Counter[str]())
     if not total:
-        return paragraph("The records have no labels.")
+        return paragraph(say("The records have no labels."))
     most = [label for label, _ in total.most_common(_CLASSES)]
     rows = [
         (label, *(_share(labels[name][label], len(parts[name])) for name in parts))
         for label in most
     ]
-    numbers = table(("Label", *(f"{name} (rows, %)" for name in parts)), rows, numeric={1, 2, 3})
+    headings = (say("Label"), *(say("{split} (rows, %)", split=say(name)) for name in parts))
+    numbers = table(headings, rows, numeric={1, 2, 3})
     if len(total) > _CLASSES:
-        rest = f"{len(total):,} labels; the {_CLASSES} most frequent are shown."
+        rest = say(
+            "{number} labels; the {shown} most frequent are shown.",
+            number=f"{len(total):,}", shown=_CLASSES,
+        )  # fmt: skip
         return Html(paragraph(rest) + numbers)
     chart = bars(
         {label: float(labels["train"][label]) for label in most},
-        x="rows in train",
-        title="Rows a label, train",
+        x=say("rows in train"),
+        title=say("Rows a label, train"),
         digits=0,
     )
-    return figure(chart, "Balance of the labels in train.", numbers)
+    caption = say("Balance of the labels in train.")
+    return figure(chart, caption, numbers, say("The numbers"))
 
 
 def _labels(records: Sequence[Record]) -> Counter[str]:
@@ -185,20 +213,23 @@ def _share(rows: int, total: int) -> str:
     return f"{rows:,} ({100 * rows / total:.1f})" if total else "0"
 
 
-def _lengths(parts: Mapping[str, Sequence[Record]]) -> str:
+def _lengths(say: Words, parts: Mapping[str, Sequence[Record]]) -> str:
     lengths = {name: sorted(len(record["text"]) for record in parts[name]) for name in parts}
     rows = [
-        (name, *(f"{value:,}" for value in _quantiles(values)))
+        (say(name), *(f"{value:,}" for value in _quantiles(values)))
         for name, values in lengths.items()
         if values
     ]
-    headings = ("Split", "Shortest", "Median", "95th percentile", "Longest")
-    numbers = table(headings, rows, numeric={1, 2, 3, 4}, caption="Characters a text")
+    headings = (
+        say("Split"), say("Shortest"), say("Median"), say("95th percentile"), say("Longest"),
+    )  # fmt: skip
+    numbers = table(headings, rows, numeric={1, 2, 3, 4}, caption=say("Characters a text"))
     train = lengths["train"]
     longest = _quantiles(train)[2]  # the few very long ones would press all others into one bar
     shown = [float(min(length, longest)) for length in train]
-    chart = histogram(shown, x=f"characters ({longest:,} or more in the last)", title="Lengths")
-    return figure(chart, "Characters a text in train.", numbers)
+    x = say("characters ({longest} or more in the last)", longest=f"{longest:,}")
+    chart = histogram(shown, x=x, y=say("texts"), title=say("Lengths"))
+    return figure(chart, say("Characters a text in train."), numbers, say("The numbers"))
 
 
 def _quantiles(values: Sequence[int]) -> tuple[int, int, int, int]:
@@ -206,8 +237,8 @@ def _quantiles(values: Sequence[int]) -> tuple[int, int, int, int]:
     return values[0], int(statistics.median(values)), high, values[-1]
 
 
-def _files(hashes: Mapping[str, str]) -> str:
-    return table(("File", "SHA-256"), list(hashes.items()))
+def _files(say: Words, hashes: Mapping[str, str]) -> str:
+    return table((say("File"), "SHA-256"), list(hashes.items()))
 
 
 def _short(record: Record) -> str:

@@ -12,14 +12,13 @@ from pathlib import Path
 
 from tael.files import write_text
 from tael.page.chart import histogram
-from tael.page.page import Html, figure, note, table
+from tael.page.page import Html, figure, language, note, table
+from tael.page.words import Words, words
 
-__all__ = ["HEADING", "PENDING", "Tokens", "add_tokens"]
+__all__ = ["Tokens", "add_tokens", "pending"]
 
-HEADING = "Tokens"
 _OPEN, _CLOSE = "<!--tokens-->", "<!--/tokens-->"
 _BETWEEN = re.compile(f"{_OPEN}.*?{_CLOSE}", re.DOTALL)
-PENDING = Html(f"{_OPEN}{note('Known once the texts are tokenised.')}{_CLOSE}")
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,11 @@ class Tokens:
         return self.lost / (self.kept + self.lost)
 
 
+def pending(say: Words) -> Html:
+    """Return what stands in the section until it is filled in."""
+    return Html(f"{_OPEN}{note(say('Known once the texts are tokenised.'))}{_CLOSE}")
+
+
 def add_tokens(
     folder: Path, lengths: Mapping[str, tuple[Sequence[int], Sequence[int]]], most: int
 ) -> dict[str, Tokens]:
@@ -74,9 +78,10 @@ def add_tokens(
     if not found or not page.exists() or not facts.exists():
         return found  # a run that began before this section was in the report
     kept, lost = lengths.get("train", next(iter(lengths.values())))
-    inside = _OPEN + _section(found, [a + b for a, b in zip(kept, lost, strict=True)], most)
-    text = _BETWEEN.sub(lambda _: inside + _CLOSE, page.read_text("utf-8"), count=1)
-    write_text(page, text)
+    text = page.read_text("utf-8")
+    whole = [a + b for a, b in zip(kept, lost, strict=True)]
+    inside = _OPEN + _section(words("data", language(text)), found, whole, most)
+    write_text(page, _BETWEEN.sub(lambda _: inside + _CLOSE, text, count=1))
     told = json.loads(facts.read_text("utf-8"))
     told["tokens"] = {
         split: asdict(one) | {"cut_share": one.cut_share, "lost_share": one.lost_share}
@@ -86,35 +91,39 @@ def add_tokens(
     return found
 
 
-def _section(found: Mapping[str, Tokens], whole: Sequence[int], most: int) -> str:
+def _section(say: Words, found: Mapping[str, Tokens], whole: Sequence[int], most: int) -> str:
     cut = sum(one.cut_texts for one in found.values())
     lost = sum(one.lost for one in found.values())
     texts = sum(one.texts for one in found.values())
     tokens = lost + sum(one.kept for one in found.values())
-    said = note(f"All texts fit data.max_tokens ({most}): no token is lost.", "good")
+    said = note(say("All texts fit data.max_tokens ({most}): no token is lost.", most=most), "good")
     if cut:
-        said = note(
-            f"{cut:,} of {texts:,} texts ({cut / texts:.1%}) are longer than data.max_tokens "
-            f"({most}); {lost:,} of {tokens:,} tokens ({lost / tokens:.1%}) are not seen.",
-            "warn",
-        )
+        told = say(
+            "{cut} of {texts} texts ({cut_share}) are longer than data.max_tokens ({most}); {lost} "
+            "of {tokens} tokens ({lost_share}) are not seen.",
+            cut=f"{cut:,}", texts=f"{texts:,}", cut_share=say.percent(cut / texts), most=most,
+            lost=f"{lost:,}", tokens=f"{tokens:,}", lost_share=say.percent(lost / tokens),
+        )  # fmt: skip
+        said = note(told, "warn")
     far = max(most, sorted(whole)[int(0.99 * (len(whole) - 1))])
     chart = histogram(
         [float(min(length, far)) for length in whole],
-        x=f"tokens before the cut ({far:,} or more in the last)",
-        title="Tokens a text",
+        x=say("tokens before the cut ({far} or more in the last)", far=f"{far:,}"),
+        y=say("texts"),
+        title=say("Tokens a text"),
     )
-    return Html(
-        said + figure(chart, "Tokens a text in train, special ones included.", _rows(found))
-    )
+    caption = say("Tokens a text in train, special ones included.")
+    return Html(said + figure(chart, caption, _rows(say, found), say("The numbers")))
 
 
-def _rows(found: Mapping[str, Tokens]) -> Html:
-    headings = ("Split", "Texts", "Median", "95th percentile", "Longest", "Texts cut (%)",
-                "Tokens lost (%)")  # fmt: skip
+def _rows(say: Words, found: Mapping[str, Tokens]) -> Html:
+    headings = (
+        say("Split"), say("Texts"), say("Median"), say("95th percentile"), say("Longest"),
+        say("Texts cut (%)"), say("Tokens lost (%)"),
+    )  # fmt: skip
     rows = [
         (
-            split,
+            say(split),
             f"{one.texts:,}",
             f"{one.median:,}",
             f"{one.p95:,}",

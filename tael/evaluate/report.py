@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tael.data.steps import step_name
 from tael.errors import UsageError
 from tael.evaluate.card import SYSTEMS, model_card
 from tael.evaluate.curves import Drawn, draw_curves
@@ -24,7 +25,7 @@ from tael.files import write_text
 from tael.page import chart, page
 from tael.page.page import Html, Section
 from tael.page.svg import standalone
-from tael.page.words import Words
+from tael.page.words import Words, words
 from tael.task.metrics import confusion, per_class
 
 __all__ = ["write_report"]
@@ -276,7 +277,8 @@ def _data(evidence: Evidence) -> Html:
     parts.append(page.table(headings, rows, numeric={1, 2}))
     if evidence.counts:
         steps = [
-            (step, f"{n:,}" if isinstance(n, int) else n) for step, n in evidence.counts.items()
+            (step_name(words("data", evidence.lang), step), f"{n:,}" if isinstance(n, int) else n)
+            for step, n in evidence.counts.items()
         ]
         table = page.table((say("preparation"), say("number")), steps, numeric={1})
         parts.append(page.details(say("Every step of preparation, counted"), table))

@@ -21,6 +21,7 @@ __all__ = [
     "escape",
     "figure",
     "grid",
+    "language",
     "note",
     "paragraph",
     "preformatted",
@@ -103,6 +104,11 @@ def render(
 </body>
 </html>
 """
+
+
+def language(document: str) -> Lang:
+    """Return the language of a document that `render` wrote, to add to it in the same."""
+    return "zh" if f'<html lang="{_TAGS["zh"]}">' in document[:200] else "en"
 
 
 def escape(text: object) -> Html:

@@ -10,6 +10,7 @@ from tael.data.record import Record
 from tael.data.report import lead, write_report
 from tael.errors import RunError
 from tael.files import sha256, write_text
+from tael.page.words import Lang
 from tael.recipe.schema import Recipe
 from tael.task.labels import check_labels
 
@@ -29,16 +30,16 @@ def open_splits(
     if not _is_whole(data):
         look = partial(check_labels, kind=recipe.data.labels)
         found = prepare(recipe.data, recipe.seed, look=look)
-        write_splits(data, found)
-        say(f"data: {lead(found)}")
+        write_splits(data, found, recipe.lang)
+        say(f"data: {lead(found, recipe.lang)}")
     return {split: read_records(data / f"{split}.jsonl") for split in SPLITS}
 
 
-def write_splits(data: Path, found: Splits) -> None:
+def write_splits(data: Path, found: Splits, lang: Lang = "en") -> None:
     """Write the records of each split, their report, and last of all what says they are whole."""
     for split in SPLITS:
         write_records(data / f"{split}.jsonl", getattr(found, split))
-    write_report(data, found)
+    write_report(data, found, lang=lang)
     write_text(data / _MARK, json.dumps(_mark(data, found), indent=1, ensure_ascii=False))
 
 

@@ -31,8 +31,8 @@ def test_the_section_is_filled_and_filled_again(folder: Path) -> None:
     before = json.loads((folder / "report.json").read_text("utf-8"))
     add_tokens(folder, {"train": ([8, 8, 5, 3], [2, 0, 0, 0]), "dev": ([4], [0])}, 8)
     page = (folder / "report.html").read_text("utf-8")
-    assert "1 of 5 texts (20.0%) are longer than data.max_tokens (8)" in page
-    assert "2 of 30 tokens (6.7%) are not seen" in page
+    assert "1 of 5 texts (20.0 %) are longer than data.max_tokens (8)" in page
+    assert "2 of 30 tokens (6.7 %) are not seen" in page
     assert "Known once" not in page
     facts = json.loads((folder / "report.json").read_text("utf-8"))
     assert facts.pop("tokens")["train"]["lost"] == 2
