@@ -5,9 +5,7 @@ first token of a text differently from later ones. So text is held back until it
 change it, and every piece is decoded behind the token that stood before it.
 """
 
-import json
 import re
-from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -66,5 +64,5 @@ def _special_ids(tokenizer: Tokenizer) -> set[int]:
 
 def _joins_bytes(tokenizer: Tokenizer) -> bool:
     """Tell whether `<0x41>` is a byte to the decoder, or only its own spelling."""
-    decoder: dict[str, Any] | None = json.loads(tokenizer.to_str())["decoder"]
-    return "ByteFallback" in json.dumps(decoder)
+    decoder = tokenizer.decoder
+    return decoder is not None and b"ByteFallback" in decoder.__getstate__()

@@ -27,6 +27,7 @@ _KEPT = (
     "chat_template.jinja", "chat_template.json", "vocab.txt", "vocab.json", "merges.txt",
     "source.spm", "target.spm", *FILES,
 )  # fmt: skip
+_MORE = "additional_chat_templates"  # a folder of them, beside the usual one
 _ENDLESS = 10**9  # transformers writes a limit of 1e30 where there is none
 
 
@@ -311,7 +312,7 @@ def _templates(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
         templates = {str(one["name"]): str(one["template"]) for one in found}
     else:
         templates = {"default": str(found)} if found else {}
-    for path in sorted((folder / "additional_chat_templates").glob("*.jinja")):
+    for path in sorted((folder / _MORE).glob("*.jinja")):
         templates[path.stem] = path.read_text(encoding="utf-8")
     if (folder / "chat_template.jinja").is_file():
         templates["default"] = (folder / "chat_template.jinja").read_text(encoding="utf-8")
@@ -328,4 +329,6 @@ def _written(templates: Mapping[str, str]) -> dict[str, Any]:
 
 def _files(folder: Path) -> dict[str, bytes]:
     """Return the tokenizer's files as they are, so that saving does not need the folder."""
-    return {name: (folder / name).read_bytes() for name in _KEPT if (folder / name).is_file()}
+    more = sorted(path.name for path in (folder / _MORE).glob("*.jinja"))
+    names = (*_KEPT, *(f"{_MORE}/{name}" for name in more))
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}

@@ -116,7 +116,9 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_tokens: int) -> None:
         "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
     }
     roles = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    config |= dict(zip(roles, SPECIALS, strict=True))
+    # Naming one that it lacks would add it, at an id that the model has no row for.
+    there = {text for text in SPECIALS if tokenizer.token_to_id(text) is not None}
+    config |= {role: text for role, text in zip(roles, SPECIALS, strict=True) if text in there}
     write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True) + "\n")
     write_text(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
 

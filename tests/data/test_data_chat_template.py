@@ -276,4 +276,10 @@ def test_templates_are_found_wherever_folders_keep_them(tmp_path: Path) -> None:
     assert render_chat(listed, CHATS[0]) == "one"
     assert render_chat(listed, CHATS[0], tools=[{"name": "x"}]) == "two"
     (tmp_path / "chat_template.jinja").write_text("three")
-    assert render_chat(open_lexicon(tmp_path), CHATS[0]) == "three"
+    (tmp_path / "additional_chat_templates").mkdir()
+    (tmp_path / "additional_chat_templates" / "rag.jinja").write_text("four")
+    found = open_lexicon(tmp_path)
+    found.save(tmp_path / "again")
+    for lex in (found, open_lexicon(tmp_path / "again")):
+        assert render_chat(lex, CHATS[0]) == "three"
+        assert render_chat(lex, CHATS[0], template="rag") == "four"
