@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tael.model.settings import Settings
 
 __all__ = ["Candidates", "candidates", "draw", "ruled"]
 
+_FEW = 1024
 Candidates = tuple[Tensor, Tensor | None]  # shares (B, K), and their ids, None: 0 to V - 1
 
 
@@ -72,13 +74,16 @@ def candidates(logits_BV: Tensor, settings: Settings) -> Candidates:
     Top-k: Fan et al. 2018, arXiv:1805.04833; top-p: Holtzman et al. 2020, arXiv:1904.09751; min-p:
     Nguyen et al. 2024, arXiv:2407.01082.
     """
-    scores_BK, ids_BK = logits_BV.float() / settings.temperature, None
+    scores_BV = logits_BV.float() / settings.temperature
     share = 1.0 if settings.top_p is None else settings.top_p
-    if settings.top_k is not None or share < 1:
-        most = scores_BK.shape[-1]
-        size = most if settings.top_k is None else min(settings.top_k, most)
-        scores_BK, ids_BK = scores_BK.topk(size, dim=-1)  # sorted: the likeliest first
-    shares_BK = scores_BK.softmax(dim=-1)
+    ids_BK = None
+    if settings.top_k is not None and settings.top_k < scores_BV.shape[-1]:
+        scores_BK, ids_BK = scores_BV.topk(settings.top_k, dim=-1)  # sorted, the likeliest first
+        shares_BK = scores_BK.softmax(dim=-1)
+    elif share < 1:
+        shares_BK, ids_BK = _likeliest(scores_BV.softmax(dim=-1), share)
+    else:
+        shares_BK = scores_BV.softmax(dim=-1)
     if share < 1:
         before_BK = shares_BK.cumsum(dim=-1) - shares_BK
         shares_BK = _without(shares_BK, before_BK >= share)
@@ -86,6 +91,25 @@ def candidates(logits_BV: Tensor, settings: Settings) -> Candidates:
         least_B1 = settings.min_p * shares_BK.amax(dim=-1, keepdim=True)
         shares_BK = _without(shares_BK, shares_BK < least_B1)
     return shares_BK, ids_BK
+
+
+def _likeliest(shares_BV: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Return so many of the likeliest, sorted, that they have at least this share together.
+
+    To sort a vocabulary of 50,000 takes about 10 ms a row; a thousand are nearly always enough.
+    """
+    vocab = shares_BV.shape[-1]
+    few_BK, ids_BK = shares_BV.topk(min(_FEW, vocab), dim=-1)
+    short_B1 = few_BK.sum(dim=-1, keepdim=True) < share
+    if len(few_BK[0]) == vocab or not bool(short_B1.any()):
+        return few_BK, ids_BK
+    # Row by row, so that no row's order depends on its neighbours.
+    all_BV, order_BV = shares_BV.topk(vocab, dim=-1)
+    more = (0, vocab - _FEW)
+    return (
+        torch.where(short_B1, all_BV, F.pad(few_BK, more)),
+        torch.where(short_B1, order_BV, F.pad(ids_BK, more)),
+    )
 
 
 def _without(shares_BK: Tensor, gone_BK: Tensor) -> Tensor:

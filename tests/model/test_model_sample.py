@@ -81,6 +81,20 @@ def test_min_p_keeps_what_is_at_least_so_likely_as_the_likeliest(
     assert logits.index(max(logits)) in kept(found) or len(kept(found)) > 0
 
 
+def test_a_share_that_a_thousand_tokens_do_not_reach_takes_more_of_them() -> None:
+    flat, steep = torch.zeros(3000), torch.linspace(20, -20, 3000)
+    settings = Settings(temperature=1.0, top_p=0.5)
+    found_BK, ids_BK = candidates(torch.stack([flat, steep]), settings)
+    assert ids_BK is not None
+    assert (found_BK[0] > 0).sum() in (1500, 1501)
+    alone_BK, alone_ids_BK = candidates(steep[None], settings)
+    assert alone_ids_BK is not None
+    kept_K = alone_BK[0] > 0
+    assert torch.equal(found_BK[1][: len(kept_K)], alone_BK[0])
+    assert torch.equal(ids_BK[1][: len(kept_K)], alone_ids_BK[0])
+    assert ids_BK[1][: int(kept_K.sum())].tolist() == list(range(int(kept_K.sum())))
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
