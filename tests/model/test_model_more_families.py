@@ -1,5 +1,6 @@
 """The same numbers as transformers for the families after the first ones, both ways."""
 
+import itertools
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,8 @@ from model_samples import generator
 from safetensors import safe_open
 from torch.testing import assert_close
 
+from tael.model.batch import Batch
+from tael.model.cache import Cache
 from tael.model.families import find
 from tael.model.weights import open_folder, save_folder, to_file
 
@@ -199,7 +202,7 @@ CASES = [
 ]
 
 
-def config(name: str, kind: str, seed: int) -> Any:
+def config(name: str, kind: str, seed: int, **more: Any) -> Any:
     luck = random.Random(f"{name} {kind} {seed}")
     file, odd = CONFIGS[name]
     raw = {
@@ -211,13 +214,13 @@ def config(name: str, kind: str, seed: int) -> Any:
         "num_labels": 2 if kind == "qa" else 3,
         "attn_implementation": "eager",  # the only one of theirs that caps scores
     }
-    return getattr(transformers, file)(**raw | odd(luck))
+    return getattr(transformers, file)(**raw | odd(luck) | more)
 
 
-def reference(folder: Path, name: str, kind: str, seed: int) -> Any:
+def reference(folder: Path, name: str, kind: str, seed: int, **more: Any) -> Any:
     """Save a random model of theirs and return it."""
     torch.manual_seed(seed)
-    model = kind_of(name, kind)(config(name, kind, seed)).eval()
+    model = kind_of(name, kind)(config(name, kind, seed, **more)).eval()
     shake(model)
     model.save_pretrained(folder)
     return model
@@ -274,3 +277,82 @@ def test_a_folder_comes_back_byte_for_byte_and_transformers_opens_it(
     again = kind_of(name, kind).from_pretrained(tmp_path / "ours", attn_implementation="eager")
     _, asked = question(ASKED.get(name, name), model.config.to_dict(), kind)
     assert torch.equal(their_answer(again.eval(), kind, asked), their_answer(model, kind, asked))
+
+
+SIZES = {"vocab_size": 0, "hidden_size": 0, "num_hidden_layers": 0, "num_attention_heads": 0}
+PUBLISHED: dict[str, tuple[Raw, int]] = {  # as the files on the hub say it, older spellings too
+    "distilbert": ({"vocab_size": 30522, "dim": 768, "n_layers": 6, "n_heads": 12,
+                    "hidden_dim": 3072, "tie_weights_": True}, 66_362_880),
+    "electra": (SIZES | {"vocab_size": 30522, "embedding_size": 128, "hidden_size": 256,
+                         "num_hidden_layers": 12, "num_attention_heads": 4,
+                         "intermediate_size": 1024}, 13_483_008),
+    "albert": (SIZES | {"vocab_size": 30000, "hidden_size": 768, "num_hidden_layers": 12,
+                        "num_attention_heads": 12, "intermediate_size": 3072,
+                        "hidden_act": "gelu_new", "num_memory_blocks": 0}, 11_092_992),
+    "modernbert": (SIZES | {"vocab_size": 50368, "hidden_size": 768, "num_hidden_layers": 22,
+                            "num_attention_heads": 12, "intermediate_size": 1152,
+                            "pad_token_id": 50283, "global_attn_every_n_layers": 3,
+                            "global_rope_theta": 160000.0, "local_rope_theta": 10000.0},
+                   149_014_272),
+    "gemma2": (SIZES | {"vocab_size": 256000, "hidden_size": 2304, "num_hidden_layers": 26,
+                        "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+                        "intermediate_size": 9216, "rope_theta": 10000.0,
+                        "hidden_act": "gelu_pytorch_tanh"}, 2_614_341_888),
+    "gemma3_text": (SIZES | {"vocab_size": 262144, "hidden_size": 1152, "num_hidden_layers": 26,
+                             "num_attention_heads": 4, "num_key_value_heads": 1,
+                             "head_dim": 256, "intermediate_size": 6912, "rope_scaling": None,
+                             "rope_theta": 1000000, "rope_local_base_freq": 10000,
+                             "sliding_window": 512, "sliding_window_pattern": 6}, 999_885_952),
+    "phi3": (SIZES | {"vocab_size": 32064, "hidden_size": 3072, "num_hidden_layers": 32,
+                      "num_attention_heads": 32, "num_key_value_heads": 32,
+                      "intermediate_size": 8192, "max_position_embeddings": 131072,
+                      "original_max_position_embeddings": 4096, "rope_theta": 10000.0,
+                      "sliding_window": 262144, "rope_scaling": {
+                          "type": "su", "short_factor": [1.0] * 48, "long_factor": [1.1] * 48}},
+             3_821_079_552 - 32064 * 3072),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_configs_count_to_the_published_sizes(name: str) -> None:
+    raw, size = PUBLISHED[name]
+    assert find(name).read(raw).parameters() == size
+
+
+def test_older_spellings_mean_what_the_newer_ones_do() -> None:
+    modern = find("modernbert").read(PUBLISHED["modernbert"][0])
+    assert (modern.rotary_base, modern.rotary_base_local) == (160_000.0, 10_000.0)
+    assert modern.local is not None
+    assert modern.local[:4] == (False, True, True, False)
+    gemma = find("gemma3_text").read(PUBLISHED["gemma3_text"][0])
+    assert (gemma.rotary_base, gemma.rotary_base_local) == (1_000_000.0, 10_000.0)
+    assert gemma.local is not None
+    assert gemma.local[:7] == (True,) * 5 + (False, True)
+    older = PUBLISHED["phi3"][0]
+    newer = older | {"rope_scaling": older["rope_scaling"] | {"type": "longrope"}}
+    assert find("phi3").read(older) == find("phi3").read(newer)
+
+
+@pytest.mark.parametrize("name", ["gemma2", "gemma3_text", "phi3"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cache_changes_nothing(tmp_path: Path, name: str, seed: int) -> None:
+    """Through local layers with a base of their own, caps and stretched positions.
+
+    Longer texts than were trained are so from the first pass on: what is kept is not turned again.
+    """
+    causal = {"use_bidirectional_attention": False} if name == "gemma3_text" else {}
+    model = reference(tmp_path, name, "clm", seed, **causal)
+    network, _ = open_folder(tmp_path)
+    ids_BT = torch.randint(3, model.config.vocab_size, (2, 14), generator=generator())
+    whole = Batch(ids_BT, torch.ones_like(ids_BT).int(), layout="full")
+    with torch.inference_mode():
+        expected = network.logits(whole)
+        cache = Cache(network.config, 2, 14)
+        found = []
+        for start, stop in itertools.pairwise([0, 9, 10, 12, 13, 14]):
+            part_BT = ids_BT[:, start:stop]
+            at_BT = torch.arange(start, stop).expand(2, -1)
+            real_BT = torch.ones_like(part_BT).int()
+            step = Batch(part_BT, real_BT, positions_BT=at_BT, layout="full")
+            found.append(network.logits(step, cache))
+    assert_close(torch.cat(found, dim=1), expected, atol=1e-5, rtol=1e-5)
