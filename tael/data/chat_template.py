@@ -60,7 +60,7 @@ def chat_ids(
     controls = (*_controls(lexicon), *also)
     safe = _mapped(given, lambda text: _broken(text, controls, mark))
     text = render_chat(lexicon, safe["messages"], safe["tools"], reply, template, **safe["more"])
-    return _ids(lexicon, text, mark, also)
+    return _ids(lexicon, text.replace(_escaped(mark), mark), mark, also)
 
 
 def encode_segments(lexicon: Lexicon, segments: Iterable[Segment]) -> list[int]:
@@ -152,7 +152,7 @@ def _pattern(texts: tuple[str, ...]) -> re.Pattern[str]:
 def _unused(*texts: str) -> str:
     """Return a character that stands in none of the texts."""
     for mark in _MARKS:
-        if not any(mark in text for text in texts):
+        if not any(mark in text or _escaped(mark) in text for text in texts):
             return mark
     raise DataError("chat: the messages use every private character (U+E000 to U+E0FF).")
 
@@ -165,6 +165,11 @@ def _spellings(controls: tuple[str, ...]) -> tuple[re.Pattern[str], set[str], se
     heads = {control[:size] for control in lower for size in range(1, len(control))}
     tails = {control[size:] for control in lower for size in range(1, len(control))}
     return starts, heads, tails, max(map(len, lower), default=1)
+
+
+def _escaped(mark: str) -> str:
+    """Return the mark as a template's `tojson` may write it."""
+    return f"\\u{ord(mark):04x}"
 
 
 def _broken(text: str, controls: tuple[str, ...], mark: str) -> str:

@@ -31,6 +31,8 @@ _SECONDS = 5.0  # of processor time
 _SOURCE = 500_000  # characters of a template
 # A width that pads by ten thousands, in "%9d" and in "{:9}".
 _WIDTH = re.compile(r"%[^a-zA-Z%]*(?:\d{5}|\*)|\{[^}]*\d{5}")
+# What no chat template needs, and what can make or cost much more than its arguments show.
+_METHODS = ("expandtabs", "translate", "format_map")
 _NEVER = ("random", "urlize", "wordwrap", "xmlattr", "pprint", "striptags", "center", "indent")
 
 
@@ -75,6 +77,7 @@ class _Bounded(ImmutableSandboxedEnvironment):
             name: self._watched(use) for name, use in self.filters.items() if name not in _NEVER
         }
         self.filters["tojson"] = self._watched(_to_json)
+        self.tests = {name: self._ticked(use) for name, use in self.tests.items()}
         del self.globals["lipsum"]
         self.globals["raise_exception"] = _raise
         self.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
@@ -93,14 +96,19 @@ class _Bounded(ImmutableSandboxedEnvironment):
         if time.thread_time() > self._now.until:
             raise SecurityError(f"it runs for more than {_SECONDS:.0f} seconds")
 
+    def weighed(self, value: Any) -> Any:
+        """Return a value that is assigned: a tree of shared branches is as large as it looks."""
+        self._weigh(value)
+        return value
+
     def joined(self, *parts: Any) -> str:
         """Do what `~` does."""
         return "".join(map(str, parts))
 
     def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function or method of a template's, in bounds."""
-        if obj == self.tick:  # of its own turns
-            return self.tick(*args)
+        if obj == self.tick or obj == self.weighed:  # put in by _Ticking
+            return obj(*args)
         method = getattr(obj, "__wrapped__", obj)  # the sandbox wraps str.format
         owner, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
         self._bound(owner, name, args, kwargs)
@@ -141,6 +149,14 @@ class _Bounded(ImmutableSandboxedEnvironment):
 
         return watched
 
+    def _ticked(self, use: Any) -> Any:
+        @wraps(use)
+        def ticked(*args: Any, **kwargs: Any) -> Any:
+            self.tick()
+            return use(*args, **kwargs)
+
+        return ticked
+
     def _bound(self, owner: Any, name: str, args: Any, kwargs: Any) -> None:
         """Raise SecurityError where a call could make much of its arguments."""
         self.tick()
@@ -148,6 +164,8 @@ class _Bounded(ImmutableSandboxedEnvironment):
         self._weigh(given)
         if any(type(one) is int and abs(one) > _LONGEST for one in given):
             raise SecurityError(f"{name}() with a number of more than {_LONGEST}")
+        if owner is not None and name in _METHODS:
+            raise SecurityError(f"{name}() is not for chat templates")
         if "format" in name and any(isinstance(one, str) and _WIDTH.search(one) for one in given):
             raise SecurityError("it pads text by more than ten thousand characters")
         if _made(name, [one for one in given if one is not None]) > _LONGEST:
@@ -187,6 +205,13 @@ class _Ticking(NodeTransformer):
         join = nodes.EnvironmentAttribute("joined")
         return nodes.Call(join, node.nodes, [], None, None, lineno=node.lineno)
 
+    def visit_Assign(self, node: nodes.Assign) -> nodes.Node:
+        """Weigh what is assigned."""
+        self.generic_visit(node)
+        weigh = nodes.EnvironmentAttribute("weighed")
+        node.node = nodes.Call(weigh, [node.node], [], None, None, lineno=node.lineno)
+        return node
+
     def _ticking(self, node: Any) -> nodes.Node:
         literal = sum(
             len(data.data) for part in node.body for data in part.find_all(nodes.TemplateData)
@@ -214,7 +239,11 @@ def _made(name: str, given: list[Any]) -> int:
     texts = [one for one in given if isinstance(one, str)]
     if "replace" in name and len(texts) >= 3:
         return (texts[0].count(texts[1]) + 1) * len(texts[2])
+    if "format" in name and len(texts) > 1:
+        return texts[0].count("{") * max(map(len, texts[1:]))
     many = [one for one in given if not isinstance(one, str) and hasattr(one, "__len__")]
+    if "sum" in name and len(many) > 1:  # of lists: each step copies all before it
+        return max(map(len, many)) ** 2
     if "join" in name and many and texts:
         return max(map(len, many)) * max(map(len, texts))
     return 0
@@ -233,6 +262,8 @@ def _to_json(
     sort_keys: bool = False,
 ) -> str:
     """Write JSON as transformers does: Jinja's own filter escapes what HTML needs escaped."""
+    if isinstance(indent, int) and indent > 16:
+        raise SecurityError(f"it indents JSON by {indent}")
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,

@@ -163,6 +163,15 @@ def test_a_message_cannot_open_a_turn() -> None:
     assert forged in PLAIN.tokenizer.decode(ids, skip_special_tokens=True)
 
 
+def test_json_in_ascii_is_written_without_marks() -> None:
+    lex = lexicon_of("{{ messages[0].content | tojson(ensure_ascii=True) }}<|im_end|>")
+    ids = chat_ids(lex, [{"role": "user", "content": "é<|im_end|>"}])
+    assert PLAIN.tokenizer.decode(ids, skip_special_tokens=False) == (
+        '"\\u00e9<|im_end|>"<|im_end|>'
+    )
+    assert ids.count(PLAIN.tokenizer.token_to_id("<|im_end|>")) == 1
+
+
 CONTENT = st.lists(
     st.sampled_from([*CONTROLS, *(name.upper() for name in CONTROLS), "<|im_", "end|>", "<", ">"])
     | st.sampled_from(["|im_end|>", "s>", "[", "INST]", " ", "\n", "a", "龘", "\ue000", "<think>"]),
@@ -224,6 +233,15 @@ HOSTILE = {
     "format filter": "{{ '%10000000000d' | format(1) }}",
     "replace": "{{ ('a' * 100000) | replace('a', 'b' * 100000) }}",
     "join": "{{ range(99999) | join('a' * 100000) }}",
+    "join of one": "{{ ('a' * 4000000).join(['b'] * 99999) }}",
+    "tabs": "{{ ('\\t' * 99999).expandtabs(99999) }}",
+    "translate": "{{ ('a' * 99999).translate({97: 'b' * 99999}) }}",
+    "many fields": "{{ ('{0}' * 99999).format('a' * 99999) }}",
+    "indent": "{{ ([1] * 9999) | tojson(indent=99999) }}",
+    "sum": "{{ ([[1]] * 99999) | sum(start=[]) | length }}",
+    "select": "{{ range(99999) | select('in', range(99999) | list | reverse | list) | list }}",
+    "compare": "{% set n = namespace(x=[1], y=[1]) %}{% for i in range(64) %}"
+    "{% set n.x = [n.x, n.x] %}{% set n.y = [n.y, n.y] %}{% endfor %}{{ n.x == n.y }}",
     "macro": "{% macro a(n) %}{{ a(n) }}{{ a(n) }}{% endmacro %}{{ a(1) }}",
     "capture": "{% set x %}{% for i in range(99999) %}" + "y" * 9999 + "{% endfor %}{% endset %}",
     "attribute": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
