@@ -72,6 +72,10 @@ class Workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except BaseException:
+            for process in self._processes:  # else a job that takes an hour would be waited for
+                process.terminate()
+            raise
         finally:
             threads.shutdown(cancel_futures=True)
 

@@ -54,3 +54,10 @@ def test_a_run_says_how_many_texts_it_left_out(tmp_path: Path) -> None:
         for line in (run / "data" / f"{split}.jsonl").read_text("utf-8").splitlines()
     ]
     assert costs["texts_left_out"] == len(set(held_out)) > 0
+    report = json.loads((run / "data" / "report.json").read_text("utf-8"))
+    assert report["corpus"][LEFT_OUT] == costs["texts_left_out"]
+    assert report["corpus"]["texts left to learn from"] > 0
+    page = (run / "data" / "report.html").read_text("utf-8")
+    assert page.count("Text without labels") == 1
+    assert not (run / "data" / "corpus").exists()
+    assert len(list((run / "data" / "shards").iterdir())) == 1
