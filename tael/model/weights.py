@@ -34,7 +34,9 @@ from tael.model.tied import without_copies
 from tael.model.vocabulary import check_vocabulary
 from tael.recipe.package import resolve
 
-__all__ = ["Report", "open_folder", "read_config", "resolve", "save_folder", "to_file"]
+__all__ = [
+    "Report", "open_folder", "read_config", "read_sizes", "resolve", "save_folder", "to_file",
+]  # fmt: skip
 
 _log = logging.getLogger(__name__)
 # Architectures of which a part is what we know.
@@ -139,6 +141,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise CheckpointError(f"{path}: expected an object, found {type(raw).__name__}")
     return raw
+
+
+def read_sizes(folder: Path) -> ModelConfig:
+    """Return the sizes and parts of a folder's network, whatever its family calls them."""
+    return _config(folder, read_config(folder))[1]
 
 
 def _config(folder: Path, raw: Raw) -> tuple[Family, ModelConfig, list[str]]:

@@ -27,7 +27,7 @@ from tael.data.tokenizer import load_tokenizer, save_tokenizer
 from tael.errors import RecipeError
 from tael.files import atomic_folder
 from tael.model.config import ModelConfig
-from tael.model.weights import read_config
+from tael.model.weights import read_sizes
 from tael.recipe.package import resolve
 from tael.recipe.schema import Recipe
 from tael.task.base import find
@@ -122,8 +122,9 @@ def _tokenizer(run: Sitting, texts: Texts) -> Tokenizer:
 
 
 def _check_positions(recipe: Recipe, folder: Path) -> None:
-    positions = read_config(folder).get("max_position_embeddings")
-    if isinstance(positions, int) and recipe.data.max_tokens > positions:
+    config = read_sizes(folder)
+    positions = config.max_positions
+    if config.position == "learned" and recipe.data.max_tokens > positions:
         raise RecipeError(
             [
                 f"data.max_tokens: {recipe.data.max_tokens} is more than the {positions} positions "

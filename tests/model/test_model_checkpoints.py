@@ -24,7 +24,7 @@ from torch import Tensor
 
 from tael.errors import CheckpointError
 from tael.model.network import Network
-from tael.model.weights import Report, open_folder, save_folder
+from tael.model.weights import Report, open_folder, read_sizes, save_folder
 
 Tensors = dict[str, Tensor]
 
@@ -257,6 +257,7 @@ def test_old_norm_names_of_bert_open(tmp_path: Path) -> None:
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx True"),
         ("llama", {"rope_parameters": {"rope_type": "yarn"}}, "rope_type 'yarn' is not supported"),
         ("roberta", {"is_decoder": True}, "is_decoder True is not supported"),
+        ("t5", {"architectures": ["T5EncoderModel"]}, "T5EncoderModel has one stack"),
     ],
 )
 def test_what_a_family_cannot_be_here_is_refused(
@@ -267,6 +268,17 @@ def test_what_a_family_cannot_be_here_is_refused(
     with pytest.raises(CheckpointError, match=words) as caught:
         open_folder(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("family", "positions"), [("roberta", 41), ("gpt2", 41), ("bart", 40)])
+def test_the_length_that_a_model_reads_is_known_before_it_is_opened(
+    tmp_path: Path, family: str, positions: int
+) -> None:
+    kind = next(iter(HEADS[family]))
+    theirs(family, kind, odd_config(family), tmp_path)
+    assert read_sizes(tmp_path).max_positions == positions
+    (tmp_path / "model.safetensors").unlink()
+    assert read_sizes(tmp_path).position == "learned"
 
 
 def test_a_head_that_a_family_lacks_is_refused(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ _HEADS: dict[HeadKind, Names] = {
 }  # fmt: skip
 _READS: dict[str, Callable[[Raw], dict[str, Any]]] = {  # what each family has otherwise than Llama
     "llama": lambda raw: _biases(raw) | {"ffn_bias": raw.get("mlp_bias", False)},
-    "mistral": lambda raw: local_from(raw),
+    "mistral": lambda raw: local_from({"sliding_window": 4096} | raw),
     "qwen2": lambda raw: {"qkv_bias": True} | local_from(raw),
     "qwen3": lambda raw: {"qk_norm": True} | _biases(raw) | local_from(raw),
 }

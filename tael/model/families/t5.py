@@ -5,6 +5,7 @@ Pre-norm with RMSNorm, no biases, scores neither scaled nor told positions but b
 
 from typing import Any, Literal
 
+from tael.errors import CheckpointError
 from tael.model.config import ModelConfig
 from tael.model.families.base import (
     Family,
@@ -55,6 +56,9 @@ _HEADS: dict[HeadKind, Names] = {
 
 def _read(raw: Raw) -> ModelConfig:
     said = sizes_from(raw, _KEYS, {})
+    for name in raw.get("architectures") or ():
+        if str(name).endswith(("EncoderModel", "ForTokenClassification")):
+            raise CheckpointError(f"{name} has one stack; open a folder that has both, to read")
     kind = raw.get("feed_forward_proj", "relu")
     gated = kind.startswith("gated-")
     bend = {"gated-gelu": "gelu_new"}.get(kind, kind.removeprefix("gated-"))
