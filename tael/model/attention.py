@@ -6,6 +6,7 @@ Vaswani et al. 2017, Attention Is All You Need, arXiv:1706.03762, section 3.2; s
 et al. 2023, GQA, arXiv:2305.13245.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,11 +16,14 @@ from torch import Tensor, nn
 
 from tael.model.batch import Batch
 from tael.model.config import ModelConfig
+from tael.model.document import Groups, join, part
 from tael.model.ffn import Stacked
 from tael.model.norm import RMSNorm
 from tael.model.position import Rotation, rotate
 
 __all__ = ["Attention", "Memory", "Store", "View", "attend", "seen_by", "source_seen", "visible"]
+
+_SHORT = 1024  # keys; beyond, holding all scores for the backward pass costs too much memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +32,13 @@ class View:
 
     The mask is (B or 1, H or 1, T or 1, S): true where a query may look, or a number added to its
     score. None and not `causal`: everything; None and `causal`: itself and what stands before it.
+    With `groups` each document is computed for itself, and the mask speaks of places in one.
     """
 
     mask: Tensor | None = None
     causal: bool = False
     rotation: Rotation | None = None
+    groups: Groups | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +90,13 @@ class Attention(nn.Module):
     def forward(self, x_BTD: Tensor, view: View, store: Store | None = None) -> Tensor:
         """Return (B, T, D): each position's gathering from its own text."""
         both = self.heads + self.groups  # queries and keys turn alike, so they turn as one
-        qk_BHTK, v_BGTK = torch.split(self._heads(self.qkv(x_BTD)), [both, self.groups], dim=1)
+        qk_BHTK, v_BGTK = self._heads(self.qkv(x_BTD)).split_with_sizes((both, self.groups), 1)
         if self.qk_norm:
-            q_BHTK, k_BGTK = torch.split(qk_BHTK, [self.heads, self.groups], dim=1)
+            q_BHTK, k_BGTK = qk_BHTK.split_with_sizes((self.heads, self.groups), 1)
             qk_BHTK = torch.cat((self.q_norm(q_BHTK), self.k_norm(k_BGTK)), dim=1)
         if view.rotation is not None:
             qk_BHTK = rotate(qk_BHTK, view.rotation)
-        q_BHTK, k_BGTK = torch.split(qk_BHTK, [self.heads, self.groups], dim=1)
+        q_BHTK, k_BGTK = qk_BHTK.split_with_sizes((self.heads, self.groups), 1)
         if store is not None:
             k_BGTK, v_BGTK = store.extend(k_BGTK, v_BGTK)
         return self._gather(q_BHTK, k_BGTK, v_BGTK, view)
@@ -114,7 +120,15 @@ class Attention(nn.Module):
 
     def _gather(self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, view: View) -> Tensor:
         dropout = self.dropout if self.training else 0.0
-        out_BHTK = attend(q_BHTK, k_BGSK, v_BGSK, view, self.scale, self.cap, dropout)
+        if view.groups is None:
+            out_BHTK = attend(q_BHTK, k_BGSK, v_BGSK, view, self.scale, self.cap, dropout)
+        else:
+            parts = [part(x, view.groups) for x in (q_BHTK, k_BGSK, v_BGSK)]
+            out = [
+                attend(q, k, v, View(seen, causal), self.scale, self.cap, dropout)
+                for (seen, causal), q, k, v in zip(_seen_in(view), *parts, strict=True)
+            ]
+            out_BHTK = join(out, view.groups, q_BHTK)
         out_BTD: Tensor = self.out(out_BHTK.transpose(1, 2).flatten(2))
         return out_BTD
 
@@ -129,8 +143,9 @@ def attend(
     dropout: float = 0.0,
 ) -> Tensor:
     """Return softmax(scale · q kᵀ + mask) v, (B, H, T, K)."""
-    if cap is not None:
-        return _attend_capped(q_BHTK, k_BGSK, v_BGSK, view, scale, cap, dropout)
+    learning = q_BHTK.requires_grad and torch.is_grad_enabled() and k_BGSK.shape[2] <= _SHORT
+    if cap is not None or (learning and q_BHTK.device.type == "cpu"):
+        return _attend_plain(q_BHTK, k_BGSK, v_BGSK, view, scale, cap, dropout)
     mask, shared = view.mask, q_BHTK.shape[1] != k_BGSK.shape[1]
     one = shared and q_BHTK.shape[2] == 1
     if one:  # heads that share keys as positions of one head: 5 times faster, no key is copied
@@ -151,27 +166,48 @@ def attend(
     return out_BHTK.flatten(1, 2).unsqueeze(2) if one else out_BHTK
 
 
-def _attend_capped(
+def _seen_in(view: View) -> Iterator[tuple[Tensor | None, bool]]:
+    """Yield for each group what its queries see, and whether that is all that stands before."""
+    assert view.groups is not None, "asked for the groups of a view that has none"
+    for (_, size), mask_NL in zip(view.groups.shapes, view.groups.masks, strict=True):
+        seen = None if view.mask is None else view.mask[..., :size, :size]
+        if mask_NL is None or (seen is None and view.causal):  # padding stands last
+            yield seen, view.causal
+        elif seen is None or seen.dtype == torch.bool:
+            real = mask_NL[:, None, None, :]
+            yield real if seen is None else real & seen, False
+        else:
+            yield seen.masked_fill(~mask_NL[:, None, None, :], -torch.inf), False
+
+
+def _attend_plain(
     q_BHTK: Tensor,
     k_BGSK: Tensor,
     v_BGSK: Tensor,
     view: View,
     scale: float,
-    cap: float,
+    cap: float | None,
     dropout: float,
 ) -> Tensor:
-    """Bend the scores before the softmax (Gemma 2, arXiv:2408.00118); no fused kernel does."""
+    """Compute the same step by step.
+
+    A cap bends the scores before the softmax (Gemma 2, arXiv:2408.00118), which no fused kernel
+    does; and on a processor the fused kernel's backward pass takes several times as long.
+    """
     repeats = q_BHTK.shape[1] // k_BGSK.shape[1]
-    k_BHSK, v_BHSK = (x.repeat_interleave(repeats, dim=1) for x in (k_BGSK, v_BGSK))
-    scores_BHTS = cap * torch.tanh(q_BHTK @ k_BHSK.mT * scale / cap)
+    if repeats > 1:
+        k_BGSK, v_BGSK = (x.repeat_interleave(repeats, dim=1) for x in (k_BGSK, v_BGSK))
+    scores_BHTS = (q_BHTK * scale) @ k_BGSK.mT
+    if cap is not None:
+        scores_BHTS = cap * torch.tanh(scores_BHTS / cap)
     mask = view.mask
     if view.causal:
         mask = torch.ones(scores_BHTS.shape[-2:], dtype=torch.bool, device=q_BHTK.device).tril()
     if mask is not None:
         hidden = mask.dtype == torch.bool
         scores_BHTS = scores_BHTS.masked_fill(~mask, -torch.inf) if hidden else scores_BHTS + mask
-    weights_BHTS = scores_BHTS.softmax(dim=-1, dtype=torch.float32).to(q_BHTK.dtype)
-    return F.dropout(weights_BHTS, dropout) @ v_BHSK
+    weights_BHTS = scores_BHTS.softmax(dim=-1)
+    return F.dropout(weights_BHTS, dropout) @ v_BGSK
 
 
 def visible(batch: Batch, *, causal: bool, window: int | None) -> Tensor | None:
