@@ -33,7 +33,7 @@ _SOURCE = 500_000  # characters of a template
 _WIDTH = re.compile(r"%[^a-zA-Z%]*(?:\d{5}|\*)|\{[^}]*\d{5}")
 # What no chat template needs, and what can make or cost much more than its arguments show.
 _METHODS = ("expandtabs", "translate", "format_map")
-_NEVER = ("random", "urlize", "wordwrap", "xmlattr", "pprint", "striptags", "center", "indent")
+_NEVER = ("random", "urlize", "wordwrap", "xmlattr", "pprint", "striptags")
 
 
 def run_template(source: str, variables: Mapping[str, Any]) -> str:
@@ -53,7 +53,8 @@ def run_template(source: str, variables: Mapping[str, Any]) -> str:
     except TemplateError as error:
         line = getattr(error, "lineno", None)
         where = f"chat template, line {line}" if line else "chat template"
-        raise DataError(f"{where}: {error.message}") from error
+        said = " ".join(str(error.message).split())  # a template may raise a whole page
+        raise DataError(f"{where}: {said}") from error
     except RecursionError as error:
         raise DataError("chat template: refused, it calls itself without end") from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -239,6 +240,11 @@ def _made(name: str, given: list[Any]) -> int:
     texts = [one for one in given if isinstance(one, str)]
     if "replace" in name and len(texts) >= 3:
         return (texts[0].count(texts[1]) + 1) * len(texts[2])
+    if "indent" in name and texts:
+        wide = [
+            one if isinstance(one, int) else len(one) for one in given[1:] if one is not texts[0]
+        ]
+        return (texts[0].count("\n") + 1) * max(wide, default=4)
     if "format" in name and len(texts) > 1:
         return texts[0].count("{") * max(map(len, texts[1:]))
     many = [one for one in given if not isinstance(one, str) and hasattr(one, "__len__")]

@@ -238,6 +238,8 @@ HOSTILE = {
     "translate": "{{ ('a' * 99999).translate({97: 'b' * 99999}) }}",
     "many fields": "{{ ('{0}' * 99999).format('a' * 99999) }}",
     "indent": "{{ ([1] * 9999) | tojson(indent=99999) }}",
+    "indent filter": "{{ ('a\\n' * 99999) | indent(99999) }}",
+    "page": "{{ raise_exception('one\\ntwo') }}",
     "sum": "{{ ([[1]] * 99999) | sum(start=[]) | length }}",
     "select": "{{ range(99999) | select('in', range(99999) | list | reverse | list) | list }}",
     "compare": "{% set n = namespace(x=[1], y=[1]) %}{% for i in range(64) %}"
@@ -268,6 +270,16 @@ def test_a_hostile_template_is_refused_in_one_line_and_in_time(
 
 def lexicon_of(template: str) -> Lexicon:
     return Lexicon(PLAIN.tokenizer, PLAIN.roles, {"default": template})
+
+
+def test_what_templates_need_stays_allowed() -> None:
+    template = (
+        "{{ 'a\\nb' | indent(2) }}{{ '%s=%d' | format('x', 3) }}{{ '{:>4}'.format('y') }}"
+        "{{ [1, 2] | sum }}{{ 'ab' * 2 }}{{ 2 ** 3 }}{{ ['a', 'b'] | join(', ') }}"
+        "{{ messages | map(attribute='role') | select('equalto', 'user') | list | length }}"
+        "{{ messages[0].content.split('l')[0].replace('H', 'J').title() }}{{ range(3) | list }}"
+    )
+    assert render_chat(lexicon_of(template), CHATS[0]) == "a\n  bx=3   y3abab8a, b1Je[0, 1, 2]"
 
 
 def test_objects_are_not_handed_to_templates() -> None:
