@@ -193,22 +193,27 @@ def _p(value: float) -> str:
 
 
 def _drop_table(say: Words, found: Robustness) -> Html:
-    rows = [_drop_row(say, found.metric, drop) for drop in found.drops]
+    changed = [drop for drop in found.drops if drop.rows]
+    rows = [_drop_row(say, found.metric, drop) for drop in changed]
     name = named(say, found.metric)
     headings = (
         say("change"), say("texts changed"), say("{metric} before", metric=name),
         say("after"), say("difference"), say("p, corrected"), say("answers changed"), "",
     )  # fmt: skip
-    strong = {at for at, drop in enumerate(found.drops) if drop.proved}
-    return page.table(headings, rows, numeric=set(range(1, 7)), strong=strong)
+    strong = {at for at, drop in enumerate(changed) if drop.proved}
+    table = page.table(headings, rows, numeric=set(range(1, 7)), strong=strong)
+    idle = [say(drop.kind) for drop in found.drops if not drop.rows]
+    if not idle:
+        return table
+    told = say("There was nothing to change for: {kinds}.", kinds=say(", ").join(idle))
+    return Html(table + page.paragraph(told))
 
 
 def _drop_row(say: Words, metric: str, drop: Drop) -> tuple[object, ...]:
     start = say(drop.kind), f"{drop.rows:,}"
     flipped = f"{drop.flipped:,}"
     if drop.change is None or drop.before is None or drop.after is None or drop.p is None:
-        few = say("too few to judge") if drop.rows else say("changes nothing here")
-        return (*start, "–", "–", "–", "–", flipped, few)
+        return (*start, "–", "–", "–", "–", flipped, say("too few to judge"))
     ends = f"{difference(metric, drop.change.low)} – {difference(metric, drop.change.high)}"
     verdict = say("within chance")
     if drop.proved:

@@ -95,7 +95,7 @@ def prepare_data(
     _check(records, recipe)
     done = Prepared({split: len(rows) for split, rows in records.items()}, dict(found.counts))
     if out is not None:
-        write_splits(out, found)
+        write_splits(out, found, recipe.lang)
         write_text(out / "recipe.yaml", resolved_yaml(recipe))
         done.folder = out
     if suspects is not None:
