@@ -47,7 +47,7 @@ def without_copies(
 
 
 def _scores(family: Family, config: ModelConfig) -> set[str]:
-    kinds: tuple[HeadKind, ...] = ("clm", "seq2seq")
+    kinds: tuple[HeadKind, ...] = ("mlm", "clm", "seq2seq")
     tables = (family.layout(config, kind) for kind in kinds if kind in family.architectures)
     return {f"{table['head']}.weight".lstrip("/") for table in tables}
 

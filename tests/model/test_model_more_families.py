@@ -1,6 +1,7 @@
 """The same numbers as transformers for the families after the first ones, both ways."""
 
 import itertools
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -356,3 +357,16 @@ def test_a_cache_changes_nothing(tmp_path: Path, name: str, seed: int) -> None:
             step = Batch(part_BT, real_BT, positions_BT=at_BT, layout="full")
             found.append(network.logits(step, cache))
     assert_close(torch.cat(found, dim=1), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_matrix_of_scores_of_its_own_is_used_whatever_the_config_says(
+    tmp_path: Path, told: bool
+) -> None:
+    model = reference(tmp_path, "modernbert", "mlm", 5, tie_word_embeddings=False)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tie_word_embeddings": not told}))
+    network, report = open_folder(tmp_path)
+    assert any("decoder.weight differs" in line for line in report.warnings) != told
+    batch, asked = question("modernbert", model.config.to_dict(), "mlm")
+    close_logits(our_answer(network, "mlm", batch, asked), their_answer(model, "mlm", asked))
