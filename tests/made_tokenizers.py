@@ -91,6 +91,14 @@ def bert_odd(folder: Path) -> None:
     bert(folder, odd | {"tokenizer_class": "BertTokenizerFast", "do_lower_case": True})
 
 
+def mpnet(folder: Path) -> None:
+    bert(folder)
+    described(folder, "mpnet", {"tokenizer_class": "MPNetTokenizer"})
+    words = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    words[:5] = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>"]
+    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+
+
 def gpt2(folder: Path) -> None:
     described(folder, "gpt2", {"tokenizer_class": "GPT2Tokenizer", "model_max_length": 1024})
     byte_level(folder, ["<|endoftext|>"])
@@ -208,7 +216,7 @@ def marian(folder: Path) -> None:
 FOLDERS: dict[str, Callable[[Path], None]] = {
     one.__name__: one
     for one in (
-        bert, bert_cased, bert_odd, gpt2, roberta, bart, qwen2, t5, pegasus, albert, xlm_roberta,
-        mbart, llama, gemma, marian,
+        bert, bert_cased, bert_odd, mpnet, gpt2, roberta, bart, qwen2, t5, pegasus, albert,
+        xlm_roberta, mbart, llama, gemma, marian,
     )
 }  # fmt: skip

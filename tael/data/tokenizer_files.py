@@ -47,7 +47,7 @@ def build(folder: Path, kind: str | None, config: Config) -> Built:
     if "tokenizer.json" in have:
         return Built(_from_json(folder / "tokenizer.json"))
     if "vocab.txt" in have:
-        return Built(_from_vocab(folder / "vocab.txt", config))
+        return Built(_from_vocab(folder / "vocab.txt", kind or "bert", config))
     if {"vocab.json", "merges.txt"} <= have:
         return Built(_from_merges(folder, kind or "gpt2", config))
     if model is not None:
@@ -103,7 +103,7 @@ def _from_json(path: Path) -> Tokenizer:
         raise CheckpointError(f"{path}: not a usable tokenizer: {error}") from error
 
 
-def _from_vocab(path: Path, config: Config) -> Tokenizer:
+def _from_vocab(path: Path, kind: str, config: Config) -> Tokenizer:
     tokens = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     twice = [token for token, times in Counter(tokens).items() if times > 1]
     if twice or "" in tokens:
@@ -113,13 +113,14 @@ def _from_vocab(path: Path, config: Config) -> Tokenizer:
         )
     vocab = {token: id_ for id_, token in enumerate(tokens)}
     # Missing ones would be added behind the vocabulary, at ids that the model has no rows for.
-    roles = {role: config.get(f"{role}_token", text) for role, text in KINDS["bert"].roles.items()}
+    usual = KINDS[kind].roles.items()
+    roles = {role: config.get(f"{role}_token", text) for role, text in usual}
     texts = [role["content"] if isinstance(role, dict) else role for role in roles.values()]
     missing = [str(text) for text in texts if text is not None and text not in vocab]
     if missing:
         raise CheckpointError(
             f"{path}: no token {', '.join(missing)} among its {len(vocab)}; "
-            "a tokenizer in BERT layout is expected."
+            f"a tokenizer as {kind}'s is expected."
         )
     unk = roles["unk"]
     return word_pieces(vocab, unk["content"] if isinstance(unk, dict) else str(unk), config)

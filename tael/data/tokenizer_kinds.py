@@ -95,6 +95,7 @@ LANGUAGES = {"mbart": tuple(_MBART), "mbart50": (*_MBART, *_MBART50)}
 
 KINDS = {
     "bert": Kind(_BERT, "cls A sep", "cls A sep B:1 sep:1"),
+    "mpnet": Kind({**_FAIRSEQ, "unk": "[UNK]"}, "cls A sep", "cls A sep sep B sep"),
     "gpt2": Kind({"bos": _END, "eos": _END, "unk": _END}),
     "roberta": Kind(_FAIRSEQ, "cls A sep", "cls A sep sep B sep"),
     "qwen2": Kind({"eos": _END, "pad": _END, "unk": _END}, cut="qwen2", nfc=True),
@@ -117,9 +118,9 @@ KINDS = {
     ),
 }  # fmt: skip
 _SAME = {
-    "distilbert": "bert", "electra": "bert", "mpnet": "bert", "mobilebert": "bert",
-    "convbert": "bert", "layoutlm": "bert", "funnel": "bert",
-    "openaigpt2": "gpt2", "gptneo": "gpt2", "gptneox": "gpt2", "opt": "roberta",
+    "distilbert": "bert", "electra": "bert", "mobilebert": "bert",
+    "convbert": "bert", "layoutlm": "bert",
+    "openaigpt2": "gpt2", "gptneo": "gpt2", "gptneox": "gpt2", "opt": "gpt2",
     "bart": "roberta", "longformer": "roberta", "led": "roberta", "blenderbot": "roberta",
     "xlmroberta": "xlm-roberta", "xlmrobertaxl": "xlm-roberta", "qwen": "qwen2", "qwen3": "qwen2",
     "qwen2.5": "qwen2", "mt5": "t5", "umt5": "t5", "longt5": "t5", "bigbirdpegasus": "pegasus",
