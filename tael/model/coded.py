@@ -12,14 +12,16 @@ Letters: B rows · T positions · N outputs · K inputs · G groups of 32 inputs
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["GROUP", "Bits", "Blocks", "CodedEmbedding", "CodedLinear", "grouped"]
 
 GROUP = 32
+_ROWS = 16  # the kernel takes a multiple of so many
 Bits = Literal[4, 8]
 
 
@@ -66,39 +68,62 @@ class CodedLinear(nn.Module):
 
     def __init__(
         self,
+        bits: Bits,
+        codes_NK: Tensor,
+        scale_GN2: Tensor,
+        bias: Tensor | None = None,
+        parts: tuple[int, ...] = (),
+    ) -> None:
+        """Take codes below 16 (of eight bits: high halves, then low) and what they stand for.
+
+        `scale_GN2` holds for each group its scale and the number of code 8; its dtype is what x's
+        must be.
+        """
+        super().__init__()
+        self.bits, self.parts = bits, parts
+        self.outputs, self.inputs = len(codes_NK), codes_NK.shape[1] * 4 // bits
+        more = -self.outputs % _ROWS
+        codes_NK = F.pad(codes_NK, (0, 0, 0, more))
+        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes_NK.int(), 1)
+        self.register_buffer("packed_codes", packed)
+        self.register_buffer("padded_GN2", F.pad(scale_GN2, (0, 0, 0, more)).contiguous())
+        self.bias = None if bias is None else nn.Parameter(bias.to(scale_GN2), requires_grad=False)
+
+    packed_codes: Tensor
+    padded_GN2: Tensor
+
+    @property
+    def scale_GN2(self) -> Tensor:
+        """For each group its scale and the number of code 8."""
+        return self.padded_GN2[:, : self.outputs]
+
+    @classmethod
+    def of(
+        cls,
         blocks: Blocks,
         bias: Tensor | None = None,
         parts: tuple[int, ...] = (),
         dtype: torch.dtype = torch.bfloat16,
-    ) -> None:
-        super().__init__()
-        self.bits, self.parts = blocks.bits, parts
-        self.outputs, self.inputs = blocks.codes_NK.shape
+    ) -> Self:
+        """Return the layer of a matrix in blocks, that multiplies numbers of `dtype`."""
         codes, scale, least = blocks.codes_NK, blocks.scale_NG, blocks.least_NG
-        if self.bits == 8:
+        if blocks.bits == 8:
             codes = torch.cat([codes >> 4, codes & 15], 1)
             middle = torch.cat([torch.zeros_like(least), least + 136 * scale], 1)
             scale = torch.cat([16 * scale, scale], 1)
         else:
             middle = least + 8 * scale
-        self.set(codes, torch.stack([scale.T, middle.T], -1).to(dtype))
-        self.bias = None if bias is None else nn.Parameter(bias.to(dtype), requires_grad=False)
-
-    def set(self, codes_NK: Tensor, scale_GN2: Tensor) -> None:
-        """Take four-bit codes and, for each group, scale and what code 8 stands for."""
-        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes_NK.int(), 1)
-        self.register_buffer("packed_codes", packed)
-        self.register_buffer("scale_GN2", scale_GN2.contiguous())
-
-    packed_codes: Tensor
-    scale_GN2: Tensor
+        scale_GN2 = torch.stack([scale.T, middle.T], -1).to(dtype)
+        return cls(blocks.bits, codes, scale_GN2, bias, parts)
 
     def forward(self, x_BTK: Tensor) -> Tensor:
         """Return (..., N) for (..., K)."""
         x_NK = x_BTK.reshape(-1, self.inputs)
         if self.bits == 8:
             x_NK = torch.cat((x_NK, x_NK), 1)
-        y_NN: Tensor = _multiply(x_NK, self.packed_codes, GROUP, self.scale_GN2)
+        y_NN: Tensor = _multiply(x_NK, self.packed_codes, GROUP, self.padded_GN2)
+        if y_NN.shape[1] != self.outputs:
+            y_NN = y_NN[:, : self.outputs].contiguous()
         if self.bias is not None:
             y_NN = y_NN + self.bias
         return y_NN.view(*x_BTK.shape[:-1], self.outputs)
@@ -109,12 +134,12 @@ class CodedLinear(nn.Module):
         The order differs between machines, so files hold these: the kernel itself says them, asked
         for its product with each column of the unit matrix, with scale 1 and 8 in the middle.
         """
-        size = self.scale_GN2.shape[0] * GROUP
-        plain = torch.ones(self.scale_GN2.shape, dtype=torch.bfloat16)
+        size = len(self.padded_GN2) * GROUP
+        plain = torch.ones(self.padded_GN2.shape, dtype=torch.bfloat16)
         plain[..., 1] = 8
         unit_KK = torch.eye(size, dtype=torch.bfloat16)
         codes_KN: Tensor = _multiply(unit_KK, self.packed_codes, GROUP, plain)
-        return codes_KN.T.to(torch.uint8).contiguous()
+        return codes_KN[:, : self.outputs].T.to(torch.uint8).contiguous()
 
     def numbers(self) -> Tensor:
         """Return the matrix that it multiplies by, float32 (N, K)."""
@@ -125,16 +150,24 @@ class CodedLinear(nn.Module):
 
 
 class CodedEmbedding(nn.Module):
-    """A table of which a row's codes become numbers when it is looked up."""
+    """A table of which a row's codes become numbers when it is looked up.
 
-    def __init__(self, blocks: Blocks, dtype: torch.dtype = torch.bfloat16) -> None:
+    `scale_VG2` holds for each group its scale and the number of code 0; rows are of its dtype.
+    """
+
+    def __init__(self, codes_VK: Tensor, scale_VG2: Tensor) -> None:
         super().__init__()
-        self.register_buffer("codes_VK", blocks.codes_NK)
-        scale = torch.stack([blocks.scale_NG, blocks.least_NG], -1)
-        self.register_buffer("scale_VG2", scale.to(dtype))
+        self.register_buffer("codes_VK", codes_VK)
+        self.register_buffer("scale_VG2", scale_VG2)
 
     codes_VK: Tensor
     scale_VG2: Tensor
+
+    @classmethod
+    def of(cls, blocks: Blocks, dtype: torch.dtype = torch.bfloat16) -> Self:
+        """Return the table of a matrix in blocks."""
+        scale_VG2 = torch.stack([blocks.scale_NG, blocks.least_NG], -1).to(dtype)
+        return cls(blocks.codes_NK, scale_VG2)
 
     @property
     def weight(self) -> Tensor:

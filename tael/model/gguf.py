@@ -150,7 +150,7 @@ def _coded_parts(network: Network, found: dict[str, list[_Part]]) -> dict[str, l
         if blocks is not None:
             bias = rest.pop(f"{name}.bias", None)
             bias_N = None if bias is None else _read(bias, torch.bfloat16)
-            put(network, name, CodedLinear(blocks, bias_N, getattr(module, "parts", ())))
+            put(network, name, CodedLinear.of(blocks, bias_N, getattr(module, "parts", ())))
             del rest[f"{name}.weight"]
     tokens = _blocks(found["body.embedding.tokens.weight"])
     own = found.get("head.weight")

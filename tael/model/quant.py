@@ -11,7 +11,7 @@ from tael.model.head import VocabHead
 from tael.model.network import Network
 from tael.model.transformer import Embedding
 
-__all__ = ["Smaller", "in_blocks", "put", "put_vocabulary", "quantise"]
+__all__ = ["Smaller", "in_blocks", "put", "put_table", "put_vocabulary", "quantise"]
 
 _SHRINKS = (1.0, 0.96, 0.92, 0.88, 0.84, 0.8)  # of a group's range, tried for the least error
 
@@ -54,7 +54,7 @@ def quantise(network: Network, bits: Bits = 4) -> Smaller:
         weight = module.weight.detach()
         blocks, parts = in_blocks(weight, bits), getattr(module, "parts", ())
         errors[name] = _error(blocks.numbers(), weight)
-        put(network, name, CodedLinear(blocks, module.bias, parts, weight.dtype))
+        put(network, name, CodedLinear.of(blocks, module.bias, parts, weight.dtype))
     name, tokens = "body.embedding.tokens", network.body.embedding.tokens
     if tokens.embedding_dim % GROUP:
         kept[name] = f"its rows of {tokens.embedding_dim} are no multiple of {GROUP}"
@@ -119,14 +119,18 @@ def put_vocabulary(
     network: Network, tokens: Blocks, scores: Blocks | None, dtype: torch.dtype
 ) -> None:
     """Put small tables in the place of the token embedding and of the matrix of scores."""
-    table = CodedEmbedding(tokens, dtype)
+    put_table(network, CodedEmbedding.of(tokens, dtype))
+    if scores is not None:
+        assert isinstance(network.head, VocabHead), "only such a head scores tokens"
+        network.head.coded = CodedLinear.of(scores, network.head.bias, dtype=dtype)
+        network.head.weight = network.head.bias = None
+
+
+def put_table(network: Network, table: CodedEmbedding) -> None:
+    """Put a table in the place of the token embedding, wherever it stands."""
     for module in network.modules():
         if isinstance(module, Embedding):
             module.register_module("tokens", table)
-    if scores is not None:
-        assert isinstance(network.head, VocabHead), "only such a head scores tokens"
-        network.head.coded = CodedLinear(scores, network.head.bias, dtype=dtype)
-        network.head.weight = network.head.bias = None
 
 
 def _error(small_NK: Tensor, weight_NK: Tensor) -> float:
