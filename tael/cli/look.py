@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tael.cli.options import Json, Overrides, RecipeFile
+from tael.cli.options import Json, Language, Overrides, RecipeFile, spoken
 from tael.cli.show import show_json, show_lines, show_next
 from tael.errors import UsageError
 
@@ -29,13 +29,14 @@ def data(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the records and their report there.")
     ] = None,
+    lang: Language = None,
     as_json: Json = False,
 ) -> None:
     """Prepare the data of RECIPE and count every step. Trains nothing.
 
     `tael data diff RUN_A RUN_B` compares two runs, as `tael data-diff` does.
     """
-    settings = list(overrides or [])
+    settings = spoken(overrides, lang)
     if str(recipe) == "diff" and not recipe.exists():
         if len(settings) != 2:
             raise UsageError("two runs are compared: `tael data diff RUN_A RUN_B`")
