@@ -86,7 +86,7 @@ def texts(
 
     if not requests:
         return []
-    if requests[0].settings.beams > 1:
+    if draft is None and requests[0].settings.beams > 1:
         return search(writer.opened(), requests, writer.speller)
     if draft is None:
         return generate(writer.opened(), requests, writer.speller)
