@@ -30,6 +30,9 @@ VERBS = [
     "key",
     "doctor",
     "demo",
+    "generate",
+    "chat",
+    "hidden",
 ]
 Run = Callable[..., tuple[int, str, str]]
 
