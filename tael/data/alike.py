@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tael.data.dedup import SHORTEST, normalised, similarities, sketch
 from tael.data.part import is_whole, read_part, write_part
-from tael.data.pool import Map
+from tael.data.pool import Map, Tell
 from tael.data.repeats import Kept
 from tael.data.texts import text_at, texts_of
 
@@ -36,7 +36,14 @@ _LOW = np.uint64(0xFFFFFFFF)
 
 
 def drop_near(
-    folder: Path, parts: Parts, kept: Kept, threshold: float, run: Map, counts: Counter[str]
+    folder: Path,
+    parts: Parts,
+    kept: Kept,
+    threshold: float,
+    counts: Counter[str],
+    *,
+    run: Map,
+    tell: Tell,
 ) -> None:
     """Unset `kept` in place for each text that nearly repeats an earlier one that stays."""
     scratch = folder / "near"
@@ -46,8 +53,11 @@ def drop_near(
         (scratch / name, folder / name, mine, threshold)
         for (name, _), mine in zip(parts, flags, strict=True)
     ]
-    for _ in run(bands, jobs):
-        pass
+    done, sizes = 0, [(folder / name / "texts.npy").stat().st_size for name, _ in parts]
+    tell("near duplicates", 0, 0, sum(sizes))
+    for number, _ in enumerate(run(bands, jobs)):
+        done += sizes[number]
+        tell("near duplicates", int(starts[number + 1]), done, sum(sizes))
     shutil.rmtree(scratch / "pairs", ignore_errors=True)
     (scratch / "pairs").mkdir(parents=True)
     given_up = _propose(scratch, [name for name, _ in parts], starts)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from tael.data.alike import drop_near
 from tael.data.dedup import normalised
 from tael.data.leak import LEFT_OUT
 from tael.data.part import facts_of, is_whole, read_part, write_part
-from tael.data.pool import Inline, Map
+from tael.data.pool import Inline, Map, Tell, silent
 from tael.data.read import input_files
 from tael.data.record import Record
 from tael.data.repeats import drop_exact, drop_known
@@ -30,9 +30,7 @@ from tael.data.texts import digests_of, texts_of, write_texts
 from tael.files import sha256
 from tael.recipe.schema import Data
 
-__all__ = ["Corpus", "Tell", "address_of", "given", "read_corpus"]
-
-Tell = Callable[[str, int, int, int], None]  # stage, texts so far, bytes done, bytes in all
+__all__ = ["Corpus", "address_of", "given", "read_corpus"]
 
 _VERSION = 1  # of the parts: another one is another address
 _CHARACTERS = 4 << 20  # of given texts in a part
@@ -89,7 +87,7 @@ def read_corpus(
     data: Data,
     held_out: Iterable[Record],
     run: Map,
-    tell: Tell = lambda stage, texts, done, total: None,
+    tell: Tell = silent,
 ) -> Corpus:
     """Read, clean and deduplicate the texts of `paths` into `folder`; go on where some are there.
 
@@ -110,7 +108,8 @@ def read_corpus(
         tell("clean", sum(texts for _, texts in parts), done, total)
     for name in damaged:
         _log.warning("%s was damaged: made again", folder / name)
-    return _kept(folder, parts, counts, data, held_out, run, again=bool(damaged))
+    again = bool(damaged)
+    return _kept(folder, parts, counts, data, held_out, run=run, tell=tell, again=again)
 
 
 def given(folder: Path, texts: Iterable[str], data: Data, held_out: Iterable[Record]) -> Corpus:
@@ -123,7 +122,7 @@ def given(folder: Path, texts: Iterable[str], data: Data, held_out: Iterable[Rec
             write_texts(folder / name, batch, Counter())
         parts.append((name, len(batch)))
     off = data.model_copy(update={"clean": data.clean.model_copy(update={"dedup": "off"})})
-    return _kept(folder, parts, Counter(), off, held_out, Inline())
+    return _kept(folder, parts, Counter(), off, held_out, run=Inline(), tell=silent)
 
 
 def _kept(
@@ -132,8 +131,9 @@ def _kept(
     counts: Counter[str],
     data: Data,
     held_out: Iterable[Record],
-    run: Map,
     *,
+    run: Map,
+    tell: Tell,
     again: bool = False,
 ) -> Corpus:
     """Decide which texts are kept, once for all parts are there."""
@@ -147,7 +147,8 @@ def _kept(
         if data.clean.dedup != "off":
             found["exact duplicates removed"] = drop_exact(digests, kept)
         if data.clean.dedup == "near":
-            drop_near(folder, parts, kept, data.clean.near_threshold, run, found)
+            threshold = data.clean.near_threshold
+            drop_near(folder, parts, kept, threshold, found, run=run, tell=tell)
         found[LEFT_OUT] = drop_known(digests, kept, _known(held_out))
         made = {"counts": found, "characters": _characters(folder, parts, kept)}
         write_part(folder / "kept", {"kept": kept}, made)

@@ -3,12 +3,10 @@
 The plan is a function of the seed and the step alone, so a run that resumes needs one integer.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Plan", "fill", "micro", "pack", "pieces_of"]
+__all__ = ["Plan", "micro", "pack", "pieces_of"]
 
 Indices = NDArray[np.int64]
 
@@ -55,12 +53,6 @@ def pieces_of(lengths: Indices, size: int) -> Indices:
     text = np.repeat(np.arange(len(lengths)), count)
     start = (np.arange(len(text)) - np.repeat(np.cumsum(count) - count, count)) * size
     return np.stack([text, start, np.minimum(start + size, lengths[text])], axis=1)
-
-
-def fill(rows: Sequence[Indices], lengths: NDArray[np.integer], capacity: int) -> float:
-    """Return the share of the rows' places that hold a token; 0 where there is no row."""
-    tokens = sum(int(lengths[row].sum()) for row in rows)
-    return tokens / (len(rows) * capacity) if rows else 0.0
 
 
 class Plan:

@@ -18,10 +18,15 @@ from typing import Any, Protocol, TypeVar
 
 from tael.errors import DataError, TaelError
 
-__all__ = ["Inline", "Map", "Workers", "main", "workers"]
+__all__ = ["Inline", "Map", "Tell", "Workers", "main", "silent", "workers"]
 
 T = TypeVar("T")
 Job = tuple[Any, ...]
+Tell = Callable[[str, int, int, int], None]  # stage, texts so far, bytes done, bytes in all
+
+
+def silent(stage: str, texts: int, done: int, total: int) -> None:
+    """Tell nobody how far the work is."""
 
 
 class Map(Protocol):

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from tael.data.corpus import Corpus, Tell
+from tael.data.corpus import Corpus
 from tael.data.pack import pack, pieces_of
 from tael.data.part import is_whole, read_part, write_part
-from tael.data.pool import Map
+from tael.data.pool import Map, Tell, silent
 from tael.data.texts import texts_of
 from tael.data.words import Encoder
 from tael.errors import DataError
@@ -110,7 +110,7 @@ def build(
     tokenizer: Tokenizer,
     capacity: int,
     run: Map,
-    tell: Tell = lambda stage, texts, done, total: None,
+    tell: Tell = silent,
 ) -> Shard:
     """Tokenise `corpus` and pack it into rows of `capacity` tokens; return the shard in `folder`.
 
@@ -120,10 +120,10 @@ def build(
     parts = folder.with_name(f"{folder.name}.parts")
     source = parts / "tokenizer.json"
     write_text(source, tokenizer.to_str())
-    jobs, first, texts, size = [], 0, 0, 0
+    jobs, texts, size = [], 0, 0
     for name, kept in corpus.flags():
         jobs.append((parts / name, corpus.folder / name, kept, texts, source, capacity))
-        first, texts = first + len(kept), texts + int(kept.sum())
+        texts += int(kept.sum())
     total = sum((corpus.folder / name / "texts.npy").stat().st_size for name, _ in corpus.parts)
     tell("tokenise", 0, 0, total)
     for job, _ in zip(jobs, run(tokenise, jobs), strict=True):

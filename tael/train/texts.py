@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from tael.data.corpus import Corpus, Tell, address_of, given, read_corpus
-from tael.data.pool import workers
+from tael.data.corpus import Corpus, address_of, given, read_corpus
+from tael.data.pool import Tell, silent, workers
 from tael.data.read import input_files
 from tael.data.record import Record
 from tael.data.shards import Shard, build, key_of, open_shard
@@ -39,7 +39,7 @@ class Texts:
         recipe: Recipe,
         records: Mapping[str, Sequence[Record]],
         say: Callable[[str], None] = lambda text: None,
-        tell: Tell = lambda stage, texts, done, total: None,
+        tell: Tell = silent,
         made: Callable[[Corpus], None] = lambda corpus: None,
     ) -> None:
         self._folder, self._recipe, self._records = folder, recipe, records

@@ -122,6 +122,20 @@ def test_plain_lines_are_sparse_and_say_what_counts(
     assert rows[-1].endswith("0 s left · 1.0000 CNY · dev accuracy 0.900")
 
 
+def test_the_data_has_its_line_with_rate_and_time_left(
+    capsys: pytest.CaptureFixture[str], clock: Clock
+) -> None:
+    lines = Lines("CNY", clock)
+    for done in range(0, 101, 10):
+        lines.work("clean", 1000 * done, done * 1_000_000, 100_000_000)
+        clock.now += 10.0
+    rows = capsys.readouterr().err.splitlines()
+    assert rows == [
+        f"clean: {done}% · 1,000 texts/s · 1.0 MB/s · {left} left"
+        for done, left in ((30, "1 min 10 s"), (60, "40 s"), (90, "10 s"))
+    ]
+
+
 def test_nothing_is_shown_where_nothing_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
     progress: Any = make_progress(False, "USD")
     progress.begin("train", 0, 1)
