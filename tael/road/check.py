@@ -24,6 +24,11 @@ from tael.task.labels import check_labels, check_unseen, find_labels, parts
 
 __all__ = ["Checked", "check", "check_terms"]
 
+_SIZES = (  # of a checkpoint, as its config.json may call them
+    ("hidden_size", "dim"), ("num_hidden_layers", "n_layers"),
+    ("intermediate_size", "hidden_dim"), ("vocab_size",),
+)  # fmt: skip
+
 _FIRST_ROWS = 10_000
 _SHOWN_LABELS = 30
 
@@ -155,12 +160,12 @@ def _sizes(recipe: Recipe) -> Sizes:
     hidden, layers, ffn, vocab = model.hidden, model.layers, model.ffn, recipe.tokenizer.vocab
     if model.from_ is not None:
         config = _checkpoint_config(model.from_)
-        names = ("hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size")
-        if not all(isinstance(config.get(name), int) for name in names):
-            raise CheckpointError(
-                f"{model.from_}/config.json: needs whole numbers {', '.join(names)}"
-            )
-        hidden, layers, ffn, vocab = (config[name] for name in names)
+        said = [next((config[n] for n in names if n in config), None) for names in _SIZES]
+        sizes = [size for size in said if isinstance(size, int)]
+        if len(sizes) < len(_SIZES):
+            names = ", ".join(" or ".join(names) for names in _SIZES)
+            raise CheckpointError(f"{model.from_}/config.json: needs whole numbers {names}")
+        hidden, layers, ffn, vocab = sizes
     return Sizes(hidden, layers, ffn, vocab)
 
 

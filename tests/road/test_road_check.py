@@ -101,6 +101,20 @@ def test_wrong_tasks_floors_and_checkpoints_are_found_before_a_run() -> None:
         checked("model.from=package://no_such_package/model")
 
 
+def test_a_checkpoint_is_estimated_by_its_own_words_for_its_sizes(here: Path) -> None:
+    sizes = {"hidden_size": 256, "num_hidden_layers": 3, "intermediate_size": 512}
+    others = {"dim": 256, "n_layers": 3, "hidden_dim": 512}
+    estimates = []
+    for name, said in (("bert", sizes), ("distilbert", others)):
+        (here / name).mkdir()
+        (here / name / "config.json").write_text(json.dumps(said | {"vocab_size": 9000}))
+        estimates.append(checked(f"model.from={name}").estimate)
+    assert estimates[0] == estimates[1] != checked().estimate
+    (here / "bert" / "config.json").write_text(json.dumps(sizes | {"hidden_size": "many"}))
+    with pytest.raises(CheckpointError, match="needs whole numbers hidden_size or dim"):
+        checked("model.from=bert")
+
+
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
     ("setting", "error"),
