@@ -121,6 +121,19 @@ def test_embeddings_of_both_stacks_are_one_or_refused(tmp_path: Path, family: st
         open_folder(tmp_path)
 
 
+def test_the_scores_of_a_masked_model_are_its_embedding_or_refused(tmp_path: Path) -> None:
+    model = theirs("bert", "mlm", odd_config("bert"), tmp_path)
+    copies = {
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    }
+    edit(tmp_path, lambda t: t.update({copy: t[name].clone() for copy, name in copies.items()}))
+    assert same("bert", "mlm", model, tmp_path)[1].warnings == ()
+    edit(tmp_path, lambda t: t.update({name: t[name] + 1 for name in copies}))
+    with pytest.raises(CheckpointError, match="decoder.bias differs from"):
+        open_folder(tmp_path)
+
+
 @pytest.mark.parametrize("family", ["roberta", "qwen3", "bart"])
 def test_a_folder_that_transformers_split_in_shards_opens(tmp_path: Path, family: str) -> None:
     kind = next(iter(HEADS[family]))

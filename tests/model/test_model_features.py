@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from tael.model.batch import Batch
+from tael.model.cache import Cache
 from tael.model.config import ModelConfig
 from tael.model.head import VocabHead
 from tael.model.network import Network
@@ -99,6 +100,19 @@ def test_a_prefix_is_seen_by_all_and_what_follows_it_only_from_behind(window: in
         )
         assert (changed_T[:first] < 1e-10).all()
         assert changed_T[first] > 1e-6
+
+
+def test_what_follows_a_prefix_goes_on_from_a_cache() -> None:
+    network, documents = network_of(DECODER), texts([9, 9])
+    batch = prefixed(documents, [4, 2], apart)
+    assert batch.prefix_BT is not None
+    expected_BTD = network(batch)
+    cache = Cache(DECODER, 2, 9, dtype=torch.float64)
+    begun = Batch(batch.ids_BT[:, :5], batch.documents_BT[:, :5], prefix_BT=batch.prefix_BT[:, :5])
+    close(network(begun, cache), expected_BTD[:, :5])
+    at_BT = torch.arange(5, 9).expand(2, 4)
+    rest = Batch(batch.ids_BT[:, 5:], batch.documents_BT[:, 5:], positions_BT=at_BT, layout="full")
+    close(network(rest, cache), expected_BTD[:, 5:])
 
 
 def test_a_prefix_that_is_everything_makes_an_encoder() -> None:
