@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["chat", "generate", "hidden"]
 
 Model = Annotated[
-    Path, typer.Argument(metavar="PATH", help="A model's folder, a run, or a GGUF file.")
+    # No Path: that would make one slash of the two in package:// and hub://.
+    str, typer.Argument(metavar="PATH", help="A model's folder, a run, or a GGUF file.")
 ]
 MaxTokens = Annotated[
     int | None,

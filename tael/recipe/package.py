@@ -18,7 +18,7 @@ REMOTE = (_SCHEME, HUB)  # sources that begin so are no paths
 
 
 def resolve(source: str, *, weights: bool = True) -> Path:
-    """Return the folder that `source` names: a path, or one of two schemes.
+    """Return the folder or file that `source` names: a path, or one of two schemes.
 
     `package://PYTHON_PACKAGE/FOLDER`: the package is found, not imported. `hub://OWNER/NAME` or
     `hub://OWNER/NAME@REVISION`: fetched if need be; without `weights`, its small files only.
@@ -35,7 +35,7 @@ def resolve(source: str, *, weights: bool = True) -> Path:
     if spec is None or not spec.submodule_search_locations:
         name = package.replace("_", "-")
         raise UsageError(f"{source}: package {package} is not installed; try `pip install {name}`")
-    folder = Path(spec.submodule_search_locations[0], inside)
-    if not folder.is_dir():
-        raise UsageError(f"{source}: package {package} has no folder {inside!r}")
-    return folder
+    found = Path(spec.submodule_search_locations[0], inside)
+    if not found.exists():
+        raise UsageError(f"{source}: package {package} has no folder or file {inside!r}")
+    return found
