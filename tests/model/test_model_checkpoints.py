@@ -29,13 +29,13 @@ from tael.model.weights import Report, open_folder, read_sizes, save_folder
 Tensors = dict[str, Tensor]
 
 
-def edit(folder: Path, change: Callable[[Tensors], None]) -> None:
+def edit(folder: Path, change: Callable[[Tensors], Any]) -> None:
     tensors = {name: t.clone() for name, t in load_file(folder / "model.safetensors").items()}
     change(tensors)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def edit_config(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def edit_config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     path = folder / "config.json"
     raw = json.loads(path.read_text())
     change(raw)
@@ -130,7 +130,7 @@ def test_the_scores_of_a_masked_model_are_its_embedding_or_refused(tmp_path: Pat
     edit(tmp_path, lambda t: t.update({copy: t[name].clone() for copy, name in copies.items()}))
     assert same("bert", "mlm", model, tmp_path)[1].warnings == ()
     edit(tmp_path, lambda t: t.update({name: t[name] + 1 for name in copies}))
-    with pytest.raises(CheckpointError, match="decoder.bias differs from"):
+    with pytest.raises(CheckpointError, match=r"decoder\.bias differs from"):
         open_folder(tmp_path)
 
 
@@ -238,6 +238,20 @@ def test_positions_beyond_the_trained_length_turn_slower(tmp_path: Path) -> None
     edit_config(tmp_path, lambda raw: raw.update(max_position_embeddings=43))
     with pytest.raises(AssertionError):
         same("llama", "clm", model, tmp_path)
+
+
+def test_what_files_leave_unsaid_of_local_layers_means_what_it_does_there(tmp_path: Path) -> None:
+    unsaid = ("use_sliding_window", "max_window_layers", "layer_types", "sliding_window")
+    for family, window in (("qwen2", None), ("mistral", 4096)):
+        raw = odd_config(family) | {"sliding_window": None, "use_sliding_window": False}
+        model = theirs(family, "clm", raw, tmp_path / family)
+        edit_config(tmp_path / family, lambda raw: [raw.pop(key, None) for key in unsaid])
+        network, _ = same(family, "clm", model, tmp_path / family)
+        assert network.config.window == window
+        own = transformers.AutoConfig.from_pretrained(tmp_path / family)
+        assert own.sliding_window == window
+    edit_config(tmp_path / "qwen2", lambda raw: raw.update(sliding_window=3))
+    assert open_folder(tmp_path / "qwen2")[0].config.window is None
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])

@@ -39,11 +39,12 @@ _HEADS: dict[HeadKind, Names] = {
     "clm": {"head": "/lm_head"}, "classify": {"head.classifier": "/score"},
     "tag": {"head.classifier": "/score"}, "qa": {"head.classifier": "/qa_outputs"}, "none": {},
 }  # fmt: skip
+_QWEN: Raw = {"use_sliding_window": False, "max_window_layers": 28}
 _READS: dict[str, Callable[[Raw], dict[str, Any]]] = {  # what each family has otherwise than Llama
     "llama": lambda raw: _biases(raw) | {"ffn_bias": raw.get("mlp_bias", False)},
     "mistral": lambda raw: local_from({"sliding_window": 4096} | raw),
-    "qwen2": lambda raw: {"qkv_bias": True} | local_from(raw),
-    "qwen3": lambda raw: {"qk_norm": True} | _biases(raw) | local_from(raw),
+    "qwen2": lambda raw: {"qkv_bias": True} | local_from(_QWEN | raw),
+    "qwen3": lambda raw: {"qk_norm": True} | _biases(raw) | local_from(_QWEN | raw),
 }
 
 
