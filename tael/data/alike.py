@@ -48,10 +48,9 @@ def drop_near(
     """Unset `kept` in place for each text that nearly repeats an earlier one that stays."""
     scratch = folder / "near"
     starts = np.cumsum([0, *(texts for _, texts in parts)])
-    flags = [kept[a:b].copy() for a, b in pairwise(starts)]
     jobs = [
-        (scratch / name, folder / name, mine, threshold)
-        for (name, _), mine in zip(parts, flags, strict=True)
+        (scratch / name, folder / name, kept[start:end], threshold)
+        for (name, _), (start, end) in zip(parts, pairwise(starts), strict=True)
     ]
     done, sizes = 0, [(folder / name / "texts.npy").stat().st_size for name, _ in parts]
     tell("near duplicates", 0, 0, sum(sizes))
