@@ -77,6 +77,7 @@ def matcher(
         ) from error
     if (schema is None) == (regex is None):
         raise UsageError("generate: give a schema or a regex, one of them")
+    end = [id_ for id_ in end if id_ < vocab]
     if not end:
         raise UsageError(
             "generate: the model has no end token, so no text that matches could end; put "

@@ -26,7 +26,8 @@ def ruled(scores_V: Tensor, ids: Sequence[int], written: int, settings: Settings
     """
     scores_V = _penalised(scores_V, ids, written, settings)
     for ban in _bans(ids, written, settings):
-        scores_V[ban] = -torch.inf
+        # Files name end tokens of larger vocabularies, too.
+        scores_V[[id_ for id_ in ban if id_ < len(scores_V)]] = -torch.inf
     forced: tuple[int, ...] = ()
     if settings.forced_first is not None and len(ids) == 1:
         forced = (settings.forced_first,)

@@ -158,6 +158,11 @@ def test_presence_is_taken_off_once_and_frequency_each_time_of_what_was_written(
     assert found_V.tolist() == [0, -0.5 - 0.75, 0, -0.75, 0, 0]  # 4 stands in the prompt only
 
 
+def test_an_end_token_beyond_the_vocabulary_is_no_token() -> None:
+    settings = Settings(min_tokens=3, end=(1, 50256), banned=((99,),))
+    assert ruled(torch.zeros(4), [2], 0, settings).tolist() == [0, -math.inf, 0, 0]
+
+
 def test_rules_leave_the_logits_as_they_were() -> None:
     scores_V = torch.ones(6)
     ruled(scores_V, [1, 2], 1, Settings(repetition_penalty=2.0, banned=((3,),)))
