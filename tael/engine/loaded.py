@@ -196,7 +196,8 @@ class Loaded:
 
         raw = self.opened().raw or {}
         names = raw.get("id2label")
-        labels = [names[str(number)] for number in range(len(names))] if names else None
+        names = names if isinstance(names, Mapping) else {}
+        labels = [names.get(str(number), f"LABEL_{number}") for number in range(len(names))] or None
         folder = Path(folder)
         save_folder(folder, self.opened(), labels=labels, problem_type=raw.get("problem_type"))
         if self.lexicon is not None:

@@ -37,8 +37,9 @@ class Rescale:
 
     linear: positions divided by `factor`; dynamic: the base grows with the length (NTK); llama3:
     slow frequencies are divided, fast ones kept, between `low` and `high` turns in `original`;
-    longrope: each frequency is divided by its own number, of `short` in texts up to `original`
-    positions and of `long` in longer ones, and cosines and sines are multiplied by `factor`.
+    longrope: each frequency is divided by its own number, of `short` while no text of the batch
+    has more than `original` positions, else of `long`, and cosines and sines are multiplied by
+    `factor` (so in transformers: beyond `original` a text's neighbours matter).
     """
 
     kind: Literal["linear", "dynamic", "llama3", "longrope"]

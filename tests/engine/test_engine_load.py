@@ -1,5 +1,6 @@
 """`tael.load` opens a run, a variant or a plain folder, and says what it cannot do with each."""
 
+import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -106,3 +107,17 @@ def test_minilm_finds_like_texts_alike() -> None:
     )
     assert one @ like > 0.7
     assert one @ other < 0.2
+
+
+@pytest.mark.parametrize("names", [{"0": "good", "7": "bad"}, ["good", "bad"], "good", 3])
+def test_names_of_labels_that_are_none_do_not_hinder_saving(
+    plain: Path, tmp_path: Path, names: object
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(plain, folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"id2label": names}))
+    tael.load(folder).save(tmp_path / "again")
+    saved = json.loads((tmp_path / "again" / "config.json").read_text())["id2label"]
+    first = "good" if isinstance(names, dict) else "LABEL_0"
+    assert saved == {"0": first, "1": "LABEL_1"}
