@@ -61,8 +61,8 @@ def raw_config(header: Header) -> Raw:
     }
     for name, their in _ENDS.items():
         number = header.keys.get(f"tokenizer.ggml.{name}_token_id")
-        if isinstance(number, int) and number < tokens.shape[0]:
-            raw[their] = number
+        known = isinstance(number, int) and 0 <= number < tokens.shape[0]
+        raw[their] = number if known else None  # else some families' own defaults would hold
     return raw | _ARCHITECTURES[architecture](said)
 
 
