@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -11,63 +11,43 @@ import typer
 
 from tael.cli.options import Json, Quiet
 from tael.cli.show import asked_lines, show_json, show_lines, show_piece
+from tael.cli.wishes import (
+    Beams,
+    Bits,
+    Draft,
+    Frequency,
+    Greedy,
+    Logprobs,
+    MaxTokens,
+    MinP,
+    Model,
+    N,
+    Presence,
+    Prompt,
+    PromptFile,
+    Regex,
+    Repetition,
+    Schema,
+    Seed,
+    Stop,
+    Temperature,
+    TopK,
+    TopP,
+)
 from tael.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from tael.engine.ask import Wish
     from tael.engine.loaded import Loaded
-    from tael.model.generate import Written
+    from tael.model.generate import Piece, Written
 
 __all__ = ["chat", "generate", "hidden"]
-
-Model = Annotated[
-    # No Path: that would make one slash of the two in package:// and hub://.
-    str, typer.Argument(metavar="PATH", help="A model's folder, a run, or a GGUF file.")
-]
-MaxTokens = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Most tokens to write; default: the model's own, or 256."),
-]
-Temperature = Annotated[
-    float | None,
-    typer.Option(metavar="X", help="Above 0 draws tokens, more freely the higher it is."),
-]
-TopK = Annotated[
-    int | None, typer.Option(metavar="N", help="Draw from the N likeliest tokens only.")
-]
-TopP = Annotated[
-    float | None, typer.Option(metavar="X", help="Draw from the likeliest with a share of X.")
-]
-MinP = Annotated[
-    float | None,
-    typer.Option(metavar="X", help="Not from those X times less likely than the best."),
-]
-Seed = Annotated[
-    int | None, typer.Option(metavar="N", help="The same seed draws the same text; default: any.")
-]
-Stop = Annotated[
-    list[str] | None,
-    typer.Option(metavar="TEXT", help="End before this; may be given more than once."),
-]
-Repetition = Annotated[
-    float | None, typer.Option(metavar="X", help="Above 1 makes what was read less likely.")
-]
-Bits = Annotated[
-    int | None, typer.Option(metavar="N", help="Make its matrices small first: 4 or 8 bits.")
-]
-Greedy = Annotated[
-    bool, typer.Option("--greedy", help="Always take the likeliest token, not the model's way.")
-]
 
 
 def generate(
     path: Model,
-    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="The text to go on from.")] = (
-        None
-    ),
-    prompt_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Take the prompt from a file; - is stdin.")
-    ] = None,
+    prompt: Prompt = None,
+    prompt_file: PromptFile = None,
     max_tokens: MaxTokens = None,
     greedy: Greedy = False,
     temperature: Temperature = None,
@@ -75,28 +55,16 @@ def generate(
     top_p: TopP = None,
     min_p: MinP = None,
     repetition_penalty: Repetition = None,
+    presence_penalty: Presence = None,
+    frequency_penalty: Frequency = None,
     seed: Seed = None,
-    n: Annotated[int, typer.Option("--n", metavar="N", help="How many texts to write.")] = 1,
+    n: N = 1,
     stop: Stop = None,
-    beams: Annotated[
-        int | None, typer.Option(metavar="N", help="Search with N beams at once.")
-    ] = None,
-    logprobs: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="With --json: each token's chance, and the N likeliest."),
-    ] = None,
-    schema: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write JSON that fits this JSON schema.")
-    ] = None,
-    regex: Annotated[
-        str | None, typer.Option(metavar="PATTERN", help="Write text that matches as a whole.")
-    ] = None,
-    draft: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH", help="Let a small model guess ahead; lookup: the text itself."
-        ),
-    ] = None,
+    beams: Beams = None,
+    logprobs: Logprobs = None,
+    schema: Schema = None,
+    regex: Regex = None,
+    draft: Draft = None,
     bits: Bits = None,
     as_json: Json = False,
 ) -> None:
@@ -106,6 +74,7 @@ def generate(
         "max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p,
         "min_p": min_p, "repetition_penalty": repetition_penalty, "stop": stop or [], "n": n,
         "seed": seed, "beams": beams, "logprobs": logprobs, "regex": regex,
+        "presence_penalty": presence_penalty, "frequency_penalty": frequency_penalty,
         "schema": None if schema is None else _read(schema),
     }  # fmt: skip
     if greedy:
@@ -123,9 +92,7 @@ def generate(
         for number, one in enumerate(loaded.generate(text, **wish), 1):
             show_lines([f"--- {number} of {n}: {one.end}", one.text])
     else:
-        for piece in loaded.stream(text, **wish):
-            show_piece(piece.text)
-        show_lines([""])
+        _show(loaded.stream(text, **wish))
 
 
 def chat(
@@ -157,11 +124,7 @@ def chat(
     loaded.chat_ids([*messages, {"role": "user", "content": ""}])  # refused before a line is typed
     for line in asked_lines():
         messages.append({"role": "user", "content": line})
-        answer = ""
-        for piece in loaded.stream(loaded.chat_ids(messages), **wish):
-            answer += piece.text
-            show_piece(piece.text)
-        show_lines([""])
+        answer = _show(loaded.stream(loaded.chat_ids(messages), **wish))
         messages.append({"role": "assistant", "content": answer})
 
 
@@ -193,6 +156,16 @@ def hidden(
     counts = write_hidden(path, source, target, layer=layer, pool=cast("Pool", pool), column=column)
     if not quiet:
         show_counts(target, counts)
+
+
+def _show(pieces: "Iterator[Piece]") -> str:
+    """Show a text while it is written, and return it."""
+    text = ""
+    for piece in pieces:
+        text += piece.text
+        show_piece(piece.text)
+    show_lines([""])
+    return text
 
 
 def _text(prompt: str | None, file: Path | None) -> str:

@@ -91,8 +91,8 @@ class Wishes(TypedDict, total=False):
     top_p: float | None
     min_p: float | None
     repetition_penalty: float | None
-    presence_penalty: float
-    frequency_penalty: float
+    presence_penalty: float | None
+    frequency_penalty: float | None
     no_repeat_ngram: int | None
     stop: str | tuple[str, ...] | list[str]
     stop_ids: tuple[int, ...] | list[int]
