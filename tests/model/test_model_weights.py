@@ -332,7 +332,7 @@ def test_a_source_is_a_folder_or_a_folder_in_a_package() -> None:
     assert (resolve("package://tael/model") / "weights.py").is_file()
     for source, words in (
         ("package://no_such_package/model", "pip install no-such-package"),
-        ("package://tael/nothing", "no folder 'nothing'"),
+        ("package://tael/nothing", "no folder or file 'nothing'"),
         ("package://tael/../..", "expected package://"),
         ("package://os.path/x", "expected package://"),
     ):
