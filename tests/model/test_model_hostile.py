@@ -244,6 +244,15 @@ def test_tensors_that_nothing_uses_are_told_and_the_rest_opens(saved: Path) -> N
         ("albert", {"inner_group_num": 2}, "inner_group_num 2 is not supported, only 1"),
         ("albert", {"num_hidden_layers": 3, "num_hidden_groups": 2}, "must be divisible by"),
         ("llama", {"hidden_act": "x" * 10_000}, "activation must be one of gelu,"),
+        ("modernbert", {"layer_types": ["chunked_attention"] * 3}, "neither full_attention nor"),
+        ("modernbert", {"classifier_pooling": "max"}, "pool must be one of first, last, mean"),
+        ("modernbert", {"rope_scaling": {"factor": 2}}, "rope_scaling {'factor': 2} is not supp"),
+        ("gemma2", {"use_bidirectional_attention": True}, "attention True is not supported"),
+        (
+            "gemma3_text",
+            {"rope_parameters": {"sliding_attention": {"rope_type": "linear", "factor": 2.0}}},
+            "positions of local layers cannot be rescaled",
+        ),
         ("bert", {"model_type": "mamba"}, "model_type 'mamba' is not one of: albert, bart"),
     ],
 )

@@ -14,8 +14,8 @@ from tael.model.config import ModelConfig, Rescale
 from tael.model.head import HeadKind
 
 __all__ = [
-    "Family", "Names", "Raw", "activation_name", "listed", "our_activation", "rescale_from",
-    "rope_parameters", "sizes_from",
+    "Family", "Names", "Raw", "activation_name", "listed", "locals_from", "our_activation",
+    "rescale_from", "rope_parameters", "rotary_of_two", "sizes_from",
 ]  # fmt: skip
 
 Raw = dict[str, Any]
@@ -111,6 +111,25 @@ def rope_parameters(config: ModelConfig) -> Raw:
             "original_max_position_embeddings": config.rescale.original,
         }  # fmt: skip
     return said
+
+
+def rotary_of_two(far: Raw, near: Raw) -> dict[str, Any]:
+    """Return the fields for rotary positions that local layers have otherwise: `near`."""
+    local = rescale_from({"rope_parameters": near})
+    if "rescale" in local:
+        raise CheckpointError(f"positions of local layers cannot be rescaled, found {near}")
+    base = {"rotary_base_local": local["rotary_base"]}
+    return rescale_from({"rope_parameters": far}) | base
+
+
+def locals_from(raw: Raw, layers: int, whole: range) -> tuple[bool, ...]:
+    """Say which layers are local: as `layer_types` has it, else all that are not in `whole`."""
+    full, local = "full_attention", "sliding_attention"
+    kinds = raw.get("layer_types") or [full if n in whole else local for n in range(layers)]
+    unknown = [kind for kind in kinds if kind not in (full, local)]
+    if unknown:
+        raise CheckpointError(f"layer_types: {unknown[0]!r} is neither {full} nor {local}")
+    return tuple(kind == local for kind in kinds)
 
 
 def listed(scopes: Sequence[tuple[str, str, Names]]) -> Names:

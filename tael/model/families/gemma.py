@@ -7,8 +7,9 @@ only. 2: attention scores and logits are capped. 3: queries and keys are normed.
 from dataclasses import replace
 from typing import Any
 
+from tael.errors import CheckpointError
 from tael.model.config import ModelConfig
-from tael.model.families.base import Names, Raw, listed, rescale_from
+from tael.model.families.base import Names, Raw, listed, locals_from, rotary_of_two
 from tael.model.families.llama import BLOCK
 from tael.model.families.llama import FAMILY as LLAMA
 from tael.model.families.llama import layout as llama_layout
@@ -27,9 +28,6 @@ def _config(raw: Raw, every: int, **more: Any) -> ModelConfig:
     bend = raw.get("hidden_activation") or "gelu_pytorch_tanh"
     tied = raw.get("tie_word_embeddings", True)
     llama = LLAMA.read(raw | {"hidden_act": bend, "tie_word_embeddings": tied})
-    kinds = raw.get("layer_types") or [
-        "sliding_attention" if (n + 1) % every else "full_attention" for n in range(llama.layers)
-    ]
     return replace(
         llama,
         norm_place="sandwich",
@@ -39,12 +37,14 @@ def _config(raw: Raw, every: int, **more: Any) -> ModelConfig:
         attention_cap=raw.get("attn_logit_softcapping"),
         logit_cap=raw.get("final_logit_softcapping"),
         window=raw.get("sliding_window", 4096),
-        local=tuple(kind == "sliding_attention" for kind in kinds),
+        local=locals_from(raw, llama.layers, range(every - 1, llama.layers, every)),
         **more,
     )
 
 
 def _gemma2(raw: Raw) -> ModelConfig:
+    if raw.get("use_bidirectional_attention"):
+        raise CheckpointError("use_bidirectional_attention True is not supported, only False")
     caps = {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
     return _config(caps | raw, every=2)
 
@@ -53,16 +53,15 @@ def _gemma3(raw: Raw) -> ModelConfig:
     kinds = raw.get("rope_parameters") or {}
     far = kinds.get("full_attention") or raw.get("rope_scaling") or {}
     far = {"rope_theta": raw.get("rope_theta") or 1_000_000.0} | far
-    near = kinds.get("sliding_attention") or {}
-    base = near.get("rope_theta") or raw.get("rope_local_base_freq") or 10_000.0
+    near = {"rope_theta": raw.get("rope_local_base_freq") or 10_000.0}
+    near |= kinds.get("sliding_attention") or {}
     return _config(
         raw | {"rope_parameters": far},
         every=raw.get("sliding_window_pattern", 6),
         qk_norm=True,
-        rotary_base_local=float(base),
         # Embedding models of the family look both ways, half the window on each side.
         stacks="encoder" if raw.get("use_bidirectional_attention") else "decoder",
-        **rescale_from({"rope_parameters": far}),
+        **rotary_of_two(far, near),
     )
 
 

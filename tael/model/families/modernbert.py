@@ -6,7 +6,15 @@ Two of three layers see a window only, and turn with another base.
 from typing import Any
 
 from tael.model.config import ModelConfig
-from tael.model.families.base import Family, Names, Raw, listed, sizes_from
+from tael.model.families.base import (
+    Family,
+    Names,
+    Raw,
+    listed,
+    locals_from,
+    rotary_of_two,
+    sizes_from,
+)
 from tael.model.head import HeadKind
 
 __all__ = ["FAMILY"]
@@ -42,23 +50,20 @@ def _read(raw: Raw) -> ModelConfig:
         "ffn_bias": False, "pool_bias": False, "pool_norm": True, "token_dense": True,
         "vocab_activation": "gelu",
     }  # fmt: skip
-    said = fixed | sizes_from(raw, _KEYS, {}) | _rotary(raw)
-    every = raw.get("global_attn_every_n_layers", 3)
-    kinds = raw.get("layer_types") or [
-        "sliding_attention" if n % every else "full_attention" for n in range(said["layers"])
-    ]
-    said["local"] = tuple(kind == "sliding_attention" for kind in kinds)
+    said = fixed | sizes_from(raw, _KEYS, {"rope_scaling": None}) | _rotary(raw)
+    layers, every = said["layers"], raw.get("global_attn_every_n_layers", 3)
+    said["local"] = locals_from(raw, layers, range(0, layers, every))
     said["out_bias"], said["pool_activation"] = said["qkv_bias"], said["vocab_activation"]
-    said["pool"] = "mean" if raw.get("classifier_pooling") == "mean" else "first"
-    return ModelConfig(**said)
+    pool = raw.get("classifier_pooling", "cls")
+    return ModelConfig(**said | {"pool": "first" if pool == "cls" else pool})
 
 
-def _rotary(raw: Raw) -> dict[str, float]:
+def _rotary(raw: Raw) -> dict[str, Any]:
     kinds = raw.get("rope_parameters") or {}
-    far, near = kinds.get("full_attention") or {}, kinds.get("sliding_attention") or {}
-    base = far.get("rope_theta") or raw.get("global_rope_theta") or 160_000.0
-    local = near.get("rope_theta") or raw.get("local_rope_theta") or 10_000.0
-    return {"rotary_base": float(base), "rotary_base_local": float(local)}
+    far = {"rope_theta": raw.get("global_rope_theta") or 160_000.0}
+    near = {"rope_theta": raw.get("local_rope_theta") or 10_000.0}
+    far |= kinds.get("full_attention") or {}
+    return rotary_of_two(far, near | (kinds.get("sliding_attention") or {}))
 
 
 def _layout(config: ModelConfig, kind: HeadKind) -> Names:
