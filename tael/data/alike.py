@@ -26,7 +26,7 @@ __all__ = ["bands", "compare", "drop_near"]
 Parts = Sequence[tuple[str, int]]
 Pairs = NDArray[np.uint64]  # later text << 32 | earlier text
 
-_AT_ONCE = 1 << 20  # numbers of a band sorted together
+_AT_ONCE = 1 << 19  # numbers of a band sorted together
 _BLOCK = 1 << 17  # of them read at once
 _BESIDE = 8  # texts before a text, of one band
 _LOOKS = 16  # exact comparisons a text

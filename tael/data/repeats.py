@@ -14,7 +14,7 @@ __all__ = ["Kept", "drop_exact", "drop_known"]
 Digests = Callable[[], Iterator[NDArray[np.uint64]]]  # yields (n, 2), part after part
 Kept = NDArray[np.bool_]
 
-_AT_ONCE = 1 << 20  # digests sorted together: 24 MB, and twice as much for their order
+_AT_ONCE = 1 << 18  # digests sorted together: 6 MB, and a few times as much for their order
 
 
 def drop_exact(digests: Digests, kept: Kept) -> int:
