@@ -63,6 +63,7 @@ wheel: $(VENV)/.test ## build dist/tael-*.whl
 
 docs: $(VENV)/.test ## make the generated pages of docs/ anew
 	@$(BIN)/python -m tael.cli.reference docs
+	@$(BIN)/python tests/model/worked_example.py docs
 
 clean: ## remove everything that was made, .venv included
 	@rm -rf $(VENV) build dist runs demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
