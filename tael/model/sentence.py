@@ -38,7 +38,7 @@ Step = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Dense:
+class _Dense:
     """A layer after the pooling: matrix, bias, activation."""
 
     weight_ED: Tensor
@@ -51,7 +51,7 @@ class Dense:
         return x_BE if self.bend is None else self.bend(x_BE)
 
 
-def unit(x_BE: Tensor) -> Tensor:
+def _unit(x_BE: Tensor) -> Tensor:
     """Bring every row to length 1."""
     return F.normalize(x_BE, dim=-1)
 
@@ -61,7 +61,7 @@ class Pooling:
     """What a folder does with states, and with texts before: the mean of length 1, if not told."""
 
     modes: tuple[str, ...] = ("mean",)
-    steps: tuple[Step, ...] = (unit,)
+    steps: tuple[Step, ...] = (_unit,)
     max_tokens: int | None = None  # specials included; None: as many as there are positions
     lower: bool = False
     prompt: str = ""  # stands before every text
@@ -78,7 +78,7 @@ class Pooling:
         """Return E for states of D numbers; CheckpointError where a dense layer does not fit."""
         size = hidden * len(self.modes)
         for step in self.steps:
-            if isinstance(step, Dense):
+            if isinstance(step, _Dense):
                 out, into = step.weight_ED.shape
                 if into != size:
                     raise CheckpointError(
@@ -148,7 +148,7 @@ def _read(folder: Path) -> Pooling:
         if name == "Pooling" and modes is None:
             modes = _modes(path / "config.json")
         elif name == "Normalize" and modes is not None:
-            steps.append(unit)
+            steps.append(_unit)
         elif name == "Dense" and modes is not None:
             steps.append(_dense(path))
         elif name != "Transformer" or modes is not None or path != folder:
@@ -204,7 +204,7 @@ def _prompt(folder: Path) -> str:
     return "" if name is None else str(raw["prompts"][name])
 
 
-def _dense(folder: Path) -> Dense:
+def _dense(folder: Path) -> _Dense:
     path = folder / "config.json"
     raw = _json(path)
     bend = str(raw.get("activation_function", "torch.nn.modules.activation.Tanh"))
@@ -227,7 +227,7 @@ def _dense(folder: Path) -> Dense:
         raise CheckpointError(f"{folder}: holds {found}, its config asks for {wanted}")
     bias = tensors.get("linear.bias")
     bent = _BENDS[name]
-    return Dense(
+    return _Dense(
         tensors["linear.weight"].float(),
         None if bias is None else bias.float(),
         None if bent is None else activation(bent),
