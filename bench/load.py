@@ -34,7 +34,8 @@ def open_it():
 }
 _MEASURE = """
 import json, re, time
-def resident(key): return int(re.search(key + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+def resident(key):
+    return int(re.search(key + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 before, start = resident("VmRSS"), time.perf_counter()
 with open("/proc/self/clear_refs", "w") as file: file.write("5")
 opened = open_it()
