@@ -359,9 +359,6 @@ def test_losses_of_language_models_are_one_formula(kind: str, stacks: str) -> No
     assert F.cross_entropy(logits_NV, targets_N).item() == pytest.approx(expected, rel=1e-5)
 
 
-# The losses of classification and regression.
-
-
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     return train_tokenizer(["five tokens make an example"] * 5, Spec(kind="wordpiece", vocab=100))
