@@ -105,7 +105,10 @@ def open_all(path: Path, threads: int, most: int) -> dict[str, Write]:
 def tael_writer(network: Any) -> Write:
     """Return tael's own loop over a network."""
     from tael.model.generate import Request, generate
+    from tael.model.prepack import prepack
     from tael.model.settings import Settings
+
+    prepack(network)  # as `tael.load(...).generate` does
 
     def write(ids: list[list[int]], tokens: int) -> list[list[int]]:
         settings = Settings(max_tokens=tokens)

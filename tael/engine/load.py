@@ -73,10 +73,16 @@ def _answering(engine: Engine, dtype: "torch.dtype | None") -> Loaded:
 
 
 def _bare(folder: Path, dtype: "torch.dtype | None") -> Loaded:
+    from tael.model.coded_folder import is_coded, open_coded
     from tael.model.settings import model_settings
-    from tael.model.weights import open_folder
+    from tael.model.weights import open_folder, read_config
 
-    network, _ = open_folder(folder, dtype=dtype)
+    if is_coded(raw := read_config(folder)):
+        network = open_coded(folder, raw)
+        if dtype is not None:
+            network.to(dtype)
+    else:
+        network, _ = open_folder(folder, dtype=dtype)
     has_words = any((folder / name).is_file() for name in _WORDS)
     lexicon = open_lexicon(folder) if has_words else None
     settings = _ended(model_settings(folder, network.raw or {}), lexicon)

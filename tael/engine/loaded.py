@@ -164,6 +164,7 @@ class Loaded:
         prompt that is empty or too long.
         """
         requests = asked(self, prompts, Wish(temperature=0.0) | wish)
+        self._lay_out()
         return texts(self, requests, wish.get("draft"))
 
     def stream(self, prompt: Prompt, **wish: Unpack[Wish]) -> "Iterator[Piece]":
@@ -174,6 +175,7 @@ class Loaded:
         requests = asked(self, prompt, Wish(temperature=0.0) | wish)
         if len(requests) != 1:
             raise UsageError(f"stream takes one prompt, found {len(requests)}")
+        self._lay_out()
         return pieces(self, requests[0], wish.get("draft"))
 
     def chat_ids(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -192,6 +194,8 @@ class Loaded:
 
     def save(self, folder: Path | str) -> None:
         """Write the network as a Hugging Face folder, with the files that stand beside it."""
+        from tael.model.coded import CodedLinear
+        from tael.model.coded_folder import save_coded
         from tael.model.weights import save_folder
 
         raw = self.opened().raw or {}
@@ -199,13 +203,22 @@ class Loaded:
         names = names if isinstance(names, Mapping) else {}
         labels = [names.get(str(number), f"LABEL_{number}") for number in range(len(names))] or None
         folder = Path(folder)
-        save_folder(folder, self.opened(), labels=labels, problem_type=raw.get("problem_type"))
+        if any(isinstance(module, CodedLinear) for module in self.opened().modules()):
+            save_coded(folder, self.opened())
+        else:
+            save_folder(folder, self.opened(), labels=labels, problem_type=raw.get("problem_type"))
         if self.lexicon is not None:
             self.lexicon.save(folder)
         for path in (path for name in _BESIDE for path in self.path.glob(name)):
             target = folder / path.relative_to(self.path)
             target.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(target, path.read_bytes())
+
+    def _lay_out(self) -> None:
+        """Make a bfloat16 network faster at writing; nothing where it is that already."""
+        from tael.model.prepack import prepack
+
+        prepack(self.opened())
 
     def opened(self) -> "Network":
         """Return the network; UsageError where there is none."""

@@ -5,6 +5,8 @@ product, to the bit, took 0.5 of the time for one position and 0.6 for eight (on
 It costs the memory of the matrices once more.
 """
 
+import logging
+import os
 from typing import Any, cast
 
 import torch
@@ -18,6 +20,7 @@ from tael.model.quant import put
 
 __all__ = ["Prepacked", "prepack"]
 
+_log = logging.getLogger(__name__)
 _HINT = 8  # positions that the layout is chosen for
 
 
@@ -46,10 +49,15 @@ class Prepacked(Stacked):
 def prepack(network: Network) -> int:
     """Lay out the matrices of the layers and of the scores in place; return how many.
 
-    None where they are not bfloat16 on a CPU that has such kernels. Parameters keep their names and
-    memory; once one changes, its second copy is no longer used.
+    None where they are not bfloat16 on a CPU that has such kernels, or where the copies would take
+    more than half of the free memory. Parameters keep their names and memory; once one changes, its
+    copy is no longer used.
     """
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return 0
+    size = sum(p.nbytes for p in network.parameters() if _fits(p))
+    if size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") // 2:
+        _log.info("no memory to lay out %d bytes of matrices: writing is slower", size)
         return 0
     done = 0
     for name, module in list(network.named_modules()):
