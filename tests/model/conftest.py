@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from decoder_samples import small_decoder
 from model_samples import CONFIG, generator
 from torch import Tensor
 
@@ -40,6 +41,4 @@ def documents() -> list[Tensor]:
 @pytest.fixture
 def decoder() -> Network:
     """A small decoder in float64 that has much to choose from."""
-    from writing_samples import small_decoder  # needs transformers
-
     return small_decoder()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from writing_samples import DECODER, pair, prompts
+from decoder_samples import DECODER, prompts
 
 from tael.errors import UsageError
 from tael.model.beam import search
@@ -30,6 +30,9 @@ THEIRS = {"beams": "num_beams", "max_tokens": "max_new_tokens",
 def test_the_best_texts_and_their_scores_are_those_of_transformers(
     tmp_path: Path, family: str
 ) -> None:
+    pytest.importorskip("transformers")
+    from writing_samples import pair
+
     model, network = pair(family, tmp_path)
     own = model_settings(tmp_path, network.raw or {})
     own = replace(own, end=(2, 5), forced_last=(2,) if family == "bart" else ())

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from decoder_samples import DECODER
 from hypothesis import given
 from hypothesis import strategies as st
 from model_samples import generator
-from writing_samples import DECODER
 
 from tael.errors import UsageError
 from tael.model.config import ModelConfig

@@ -1,4 +1,4 @@
-"""Random networks that write, theirs and ours, and prompts of unequal lengths."""
+"""Random networks that write: theirs, and the same ones here."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,7 @@ import torch
 from family_samples import odd_config, transformers
 from model_samples import generator
 
-from tael.model.config import ModelConfig
-from tael.model.head import VocabHead
-from tael.model.network import Network, build
+from tael.model.network import Network
 from tael.model.weights import open_folder
 
 CLASSES = {
@@ -17,10 +15,6 @@ CLASSES = {
     "gpt2": "GPT2LMHeadModel", "t5": "T5ForConditionalGeneration",
     "bart": "BartForConditionalGeneration", "marian": "MarianMTModel",
 }  # fmt: skip
-DECODER = ModelConfig(
-    vocab=41, hidden=24, layers=2, heads=3, ffn=40, stacks="decoder", position="rotary", types=0,
-    embedding_norm=False, norm_place="pre", final_norm=True, vocab_transform=False, max_positions=40
-)  # fmt: skip
 
 
 def pair(family: str, folder: Path, seed: int = 0, **more: Any) -> tuple[Any, Network]:
@@ -39,10 +33,6 @@ def pair(family: str, folder: Path, seed: int = 0, **more: Any) -> tuple[Any, Ne
     return model, open_folder(folder, dtype=None)[0]
 
 
-def prompts(vocab: int, sizes: tuple[int, ...] = (7, 3, 12)) -> list[list[int]]:
-    return [torch.randint(3, vocab, (n,), generator=generator(n)).tolist() for n in sizes]
-
-
 def their_texts(model: Any, asked: list[list[int]], **settings: Any) -> list[list[int]]:
     """What transformers writes, padding on its usual side, each up to its end token."""
     both, length = model.config.is_encoder_decoder, max(map(len, asked))
@@ -54,13 +44,3 @@ def their_texts(model: Any, asked: list[list[int]], **settings: Any) -> list[lis
     out_BT = model.generate(ids_BT, attention_mask=mask_BT, do_sample=False, **settings)
     found = out_BT[:, 1 if both else length :].tolist()
     return [one[: one.index(2) + 1] if 2 in one else one for one in found]
-
-
-def small_decoder() -> Network:
-    """A small decoder in float64 that has much to choose from."""
-    network = build(DECODER, VocabHead(DECODER, "clm"), seed=1).double().eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            noise = torch.randn(parameter.shape, generator=generator(), dtype=torch.float64)
-            parameter.mul_(4).add_(0.1 * noise)
-    return network
