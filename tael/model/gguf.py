@@ -43,8 +43,8 @@ def open_gguf(path: Path, dtype: torch.dtype | None = None) -> tuple[Network, di
     file that is damaged, or a model that is not known here; UsageError without the gguf library.
     """
     header = read_gguf(path)
-    raw = raw_config(header)
     try:
+        raw = raw_config(header)
         family = find(raw["model_type"])
         config = family.read(raw)
     except (CheckpointError, TypeError, ValueError, ArithmeticError) as error:

@@ -37,7 +37,7 @@ class _Said:
         """Return a value; CheckpointError where it is absent."""
         value = self.get(name)
         if value is None:
-            raise CheckpointError(f"{self.header.path}: {self.architecture}.{name} is missing")
+            raise CheckpointError(f"{self.architecture}.{name} is missing")
         return value
 
 
@@ -46,15 +46,15 @@ def raw_config(header: Header) -> Raw:
     architecture = header.keys.get("general.architecture")
     if not isinstance(architecture, str) or architecture not in _ARCHITECTURES:
         raise CheckpointError(
-            f"{header.path}: general.architecture {architecture!r} is not one of: "
+            f"general.architecture {architecture!r} is not one of: "
             + ", ".join(sorted(_ARCHITECTURES))
         )
     said = _Said(header, architecture)
     if said.get("expert_count", 0):
-        raise CheckpointError(f"{header.path}: mixtures of experts are not supported")
+        raise CheckpointError("mixtures of experts are not supported")
     tokens = header.tensors.get("token_embd.weight")
     if tokens is None or len(tokens.shape) != 2:
-        raise CheckpointError(f"{header.path}: has no matrix token_embd.weight")
+        raise CheckpointError("it has no matrix token_embd.weight")
     raw: Raw = {
         "vocab_size": tokens.shape[0],
         "tie_word_embeddings": "output.weight" not in header.tensors,
@@ -71,6 +71,10 @@ def _decoder(said: _Said) -> Raw:
     raw = {our: said.need(name) for name, our in _KEYS.items()}
     raw |= {our: value for name, our in _MAYBE.items() if (value := said.get(name)) is not None}
     raw["rms_norm_eps"] = said.need("attention.layer_norm_rms_epsilon")
+    width = raw.get("head_dim") or raw["hidden_size"] // raw["num_attention_heads"]
+    turning = said.get("rope.dimension_count", width)
+    if turning != width and said.architecture != "phi3":
+        raise CheckpointError(f"of a head's {width} numbers {turning} turn, only all are supported")
     base = {"rope_type": "default", "rope_theta": said.get("rope.freq_base", 10_000.0)}
     return raw | {"rope_parameters": base | _rescaled(said, raw, base["rope_theta"])}
 
@@ -83,8 +87,7 @@ def _rescaled(said: _Said, raw: Raw, base: float) -> Raw:
     if kind != "none" or long:
         found = "longrope" if long else kind
         raise CheckpointError(
-            f"{said.header.path}: rope scaling {found!r} is not supported, only none, linear and "
-            "that of Llama 3"
+            f"rope scaling {found!r} is not supported, only none, linear and that of Llama 3"
         )
     divisors = said.header.tensors.get("rope_freqs.weight")
     return {} if divisors is None else _llama3(said, divisors, raw, base)
@@ -105,7 +108,7 @@ def _llama3(said: _Said, stored: Stored, raw: Raw, base: float) -> Raw:
     kept_K = ((turns_K - low) / (high - low)).clip(0, 1)
     expected_K = 1 / ((1 - kept_K) / factor + kept_K)
     if expected_K.shape != divisors_K.shape or not np.allclose(expected_K, divisors_K, rtol=1e-4):
-        raise CheckpointError(f"{said.header.path}: rope_freqs are not those of Llama 3")
+        raise CheckpointError("rope_freqs are not those of Llama 3")
     return {
         "rope_type": "llama3", "factor": factor, "low_freq_factor": low, "high_freq_factor": high,
         "original_max_position_embeddings": original,

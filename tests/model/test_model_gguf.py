@@ -114,6 +114,8 @@ def test_llama_3s_positions_come_back_from_their_divisors(tmp_path: Path) -> Non
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an architecture that is not known": ({"general.architecture": "mamba"}, "mamba"),
+    "a head that turns in part": ({"llama.rope.dimension_count": 8}, "8 turn"),
+    "no heads": ({"llama.attention.head_count": 0}, "cannot be understood"),
     "experts": ({"llama.expert_count": 8}, "mixtures of experts"),
     "positions stretched otherwise": ({"llama.rope.scaling.type": "yarn"}, "yarn"),
     "more layers than tensors": ({"llama.block_count": 3}, "blk.2.attn_q.weight is missing"),
