@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -91,7 +92,7 @@ def test_every_command_of_the_readmes_runs(tmp_path: Path) -> None:
     ran = 0
     try:
         for command in blocks(READMES[0]):
-            if command.startswith(INSTALLING):
+            if command.startswith(INSTALLING) or _lacks_package(command):
                 continue
             ran += 1
             if command.startswith("tael serve"):
@@ -123,6 +124,14 @@ def test_every_command_of_the_readmes_runs(tmp_path: Path) -> None:
             server.send_signal(signal.SIGTERM)
             assert server.wait(30) == 0
     assert ran >= 8, "the README lost its commands"
+
+
+def _lacks_package(command: str) -> bool:
+    """Whether the command opens a model from a package that only the README's reader installs."""
+    named = re.findall(r"package://(\w+)/", command)
+    return any(find_spec(name) is None for name in named) or (
+        ".gguf" in command and find_spec("gguf") is None
+    )
 
 
 def _start(
