@@ -330,14 +330,16 @@ from tokenizers import Tokenizer
 from tael.data.corpus import read_corpus
 from tael.data.pool import workers
 from tael.data.shards import build
+from tael.machine.probe import peak_memory_bytes
 from tael.recipe.schema import Data
 home = Path(sys.argv[1])
 data = Data.model_validate({"train": [home / "a.jsonl"]})
 with workers(2) as run:
     corpus = read_corpus(home / "corpus", [home / "a.jsonl"], data, (), run)
     build(home / "shard", corpus, Tokenizer.from_file(str(home / "t.json")), 128, run)
-kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-print(*(resource.getrusage(kind).ru_maxrss // 1024 for kind in kinds))
+# Not ru_maxrss of this process: a child that is made by vfork begins with its parent's.
+worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+print(peak_memory_bytes() // 2**20, worker)
 """
 
 

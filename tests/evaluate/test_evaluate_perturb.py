@@ -56,7 +56,8 @@ def test_zero_width_spaces_do_not_show_and_look_alikes_keep_the_length() -> None
     assert len(alike) == len(ENGLISH)
     pairs = [(a, b) for a, b in zip(ENGLISH, alike, strict=True) if a != b]
     assert pairs
-    assert not any(b.isascii() and b.islower() for _, b in pairs)  # no letter that reads as another
+    assert all(a.casefold() != b.casefold() for a, b in pairs)  # another case is no look-alike
+    assert not any(b.isascii() and b.isalpha() and b not in "lI" for _, b in pairs)
 
 
 def test_width_is_swapped_and_swapping_twice_gives_the_text_back() -> None:
