@@ -40,7 +40,7 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 # Architectures of which a part is what we know.
-_ALIASES = {"BertForPreTraining": "mlm", "AlbertForPreTraining": "mlm"}
+_ALIASES: dict[str, HeadKind] = {"BertForPreTraining": "mlm", "AlbertForPreTraining": "mlm"}
 _MOST_LAYERS = 10_000
 _LEAST = 4  # tensors a layer: two matrices of its attention, two of its feed-forward layer
 # What reading a config raises where it holds something of another kind than it should.
@@ -80,18 +80,11 @@ def open_folder(
     """
     raw = read_config(folder)
     family, config, warnings = _config(folder, raw)
-    if dropout is not None:
-        within = dropout if config.ffn_dropout else 0.0
-        config = replace(config, dropout=dropout, attention_dropout=dropout, ffn_dropout=within)
-    config = replace(config, droppath=droppath)
+    config = _dropping(config, dropout, droppath)
     sources, config, doubts = without_copies(
         folder, family, config, _sources(folder, family, config)
     )
-    warnings += doubts
-    kind = _kind(raw, family, config, sources) if head == "auto" else _known(head)
-    if kind not in family.architectures:
-        known = ", ".join(family.architectures)
-        raise CheckpointError(f"{folder}: {family.model_type} has no head {kind!r}, only {known}")
+    kind = _kind(raw, family, config, sources) if head == "auto" else _known(head, family, folder)
     may_lack = head == "mlm" or (head != "auto" and classes is not None)
     if kind in ("classify", "tag", "qa") and classes is None:
         classes = _classes(folder, family, config, kind, sources)
@@ -109,21 +102,26 @@ def open_folder(
     network.load_state_dict(state | more, strict=False, assign=True)
     network.raw = raw
     used = {source.name for parts in wanted.values() for source in parts}
+    needed = [(their, where[name]) for name in lacking for their in where[name].names]
+    absent = [their for their, at in needed if _source(their, at, family, sources) is None]
     report = Report(
         folder,
         kind,
-        missing=tuple(
-            their
-            for name in lacking
-            for their in where[name].names
-            if _source(their, where[name], family, sources) is None
-        ),
+        missing=tuple(absent),
         unexpected=tuple(sorted(s.name for s in sources.values() if s.name not in used)),
         new=tuple(lacking),
         nonfinite=tuple(name for name, tensor in state.items() if not _finite(tensor)),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *doubts),
     )
     return network.eval(), _say(report)
+
+
+def _dropping(config: ModelConfig, dropout: float | None, droppath: float) -> ModelConfig:
+    """Return the config with what training leaves out by chance; None: what the file says."""
+    if dropout is not None:
+        within = dropout if config.ffn_dropout else 0.0
+        config = replace(config, dropout=dropout, attention_dropout=dropout, ffn_dropout=within)
+    return replace(config, droppath=droppath)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -198,19 +196,19 @@ def _today(name: str, family: Family) -> str:
     return name
 
 
-def _known(head: str) -> HeadKind:
-    kinds: dict[str, HeadKind] = {
-        "classify": "classify", "mlm": "mlm", "clm": "clm", "seq2seq": "seq2seq",
-        "tag": "tag", "qa": "qa", "pool": "pool", "none": "none",
-    }  # fmt: skip
-    return kinds[head]
+def _known(head: str, family: Family, folder: Path) -> HeadKind:
+    for kind in family.architectures:
+        if kind == head:
+            return kind
+    known = ", ".join(family.architectures)
+    raise CheckpointError(f"{folder}: {family.model_type} has no head {head!r}, only {known}")
 
 
 def _kind(raw: Raw, family: Family, config: ModelConfig, sources: dict[str, Source]) -> HeadKind:
     listed = raw.get("architectures")
     named = str(listed[0]) if isinstance(listed, list) and listed else ""
     if named in _ALIASES:
-        return _known(_ALIASES[named])
+        return _ALIASES[named]
     for kind, name in family.architectures.items():
         if name == named and kind not in ("pool", "none"):
             return kind
