@@ -26,6 +26,8 @@ from tael.model.position import (
 
 __all__ = ["Embedding", "EncoderDecoder", "Transformer"]
 
+_LONG = 256  # positions a row
+
 Stack = Literal["encoder", "decoder"]
 
 
@@ -164,9 +166,14 @@ class Transformer(nn.Module):
 
 
 def _grouped(batch: Batch) -> bool:
-    """Whether attention goes document by document: where that is faster, and can be."""
+    """Whether attention goes document by document: where that is faster, and can be.
+
+    Measured at 85 tokens a document, forward and backward, in bfloat16: 0.74 of the time of a mask
+    in rows of 512, 0.94 in rows of 256; in rows of 128 the mask wins.
+    """
     on_processor = batch.ids_BT.device.type == "cpu"
-    return batch.layout == "packed" and batch.prefix_BT is None and on_processor
+    long = batch.ids_BT.shape[1] >= _LONG
+    return batch.layout == "packed" and batch.prefix_BT is None and on_processor and long
 
 
 class EncoderDecoder(nn.Module):
