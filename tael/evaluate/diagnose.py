@@ -154,6 +154,9 @@ def _less_knobs(say: Words, recipe: Mapping[str, Any], since: float | None) -> t
     epochs = say("{epochs}: fewer passes over train", epochs=now("train.epochs"))
     if since is not None:
         epochs += say(", or train.patience=3 to stop when dev stops gaining")
+    smaller = say(
+        "{preset}: a smaller one has less room to learn by heart", preset=now("model.preset")
+    )
     return (
         epochs,
         say("{dropout}: try 0.2; {droppath}: try 0.1",
@@ -162,7 +165,7 @@ def _less_knobs(say: Words, recipe: Mapping[str, Any], since: float | None) -> t
             decay=now("train.decay"), smoothing=now("train.label_smoothing")),
         say("{rate}: half of it, most of all when starting from a checkpoint",
             rate=now("train.rate")),
-        say("{preset}: a smaller one has less room to learn by heart", preset=now("model.preset")),
+        *(() if recipe.get("model.from") else (smaller,)),  # a checkpoint brings its own sizes
         say("more labelled rows in data.train, or more text in pretrain.text and more {steps}: the "
             "surest help", steps=now("pretrain.steps")),
     )  # fmt: skip

@@ -61,7 +61,10 @@ def test_a_dev_score_that_still_climbs_asks_for_more_steps() -> None:
 
 
 def test_the_advice_names_the_present_values() -> None:
+    found = diagnose("accuracy", about(0.95), about(0.8), recipe={"model.from": "somewhere"})
+    assert not any("model.preset" in knob for knob in found.knobs)
     found = diagnose("accuracy", about(0.95), about(0.8), recipe={"model.dropout": 0.25})
+    assert any("model.preset" in knob for knob in found.knobs)
     assert any("model.dropout (now 0.25)" in knob for knob in found.knobs)
 
 
