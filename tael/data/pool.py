@@ -151,7 +151,7 @@ def _done(function: Callable[..., Any], job: Job) -> tuple[bool, Any]:
         return True, function(*job)
     except (TaelError, OSError) as error:
         return False, error
-    except Exception:
+    except Exception:  # a mistake of ours: the parent raises it with the place where it happened
         return False, RuntimeError(traceback.format_exc())
 
 

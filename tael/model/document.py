@@ -1,8 +1,9 @@
 """Attention within the documents of packed rows, without looking at what lies between them.
 
 A mask over whole rows computes a score for every pair of positions and throws most away. Here the
-documents are gathered, neighbours in length together, and each group is computed as a small batch:
-on a processor forward and backward take under half the time, for 85 tokens a document.
+documents are gathered, neighbours in length together, each group computed as a small batch. On a
+processor a training step took 0.51 of the time of torch's fused attention with a mask, and 0.74
+of that of plain attention with one (rows of 512, 85 tokens a document, two layers, bfloat16).
 
 Letters: B rows · T positions · H heads · G heads of keys and values · K head size · N documents of
 a group · L their longest · M positions gathered, padding included · R real ones.
