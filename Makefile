@@ -41,7 +41,7 @@ $(VENV)/.bench: $(VENV)/.test
 	@$(PIP) -e '.[demo,dev,bench]'
 	@touch $@
 
-demo: $(VENV)/.demo ## install, then run the whole road on real reviews (about 9 minutes on two cores)
+demo: $(VENV)/.demo ## install, then run the whole road on real reviews (about 10 minutes on two cores)
 	@$(BIN)/tael demo
 
 test: $(VENV)/.test ## install, then run every test; FAST=1 leaves the slow ones out
