@@ -2,7 +2,7 @@
 
     checkpoints/train/step-000200/
         weights.safetensors    every parameter
-        optimizer.safetensors  AdamW's moments and step counts, by parameter
+        optimizer.safetensors  the optimiser's tensors, by parameter
         best.safetensors       the best weights by dev so far, where dev is scored
         state.json             position, seed, loop state
         manifest.json          SHA-256 of the four
@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.optim import AdamW
+from torch import Tensor
+from torch.optim import Optimizer
 
 from tael.errors import CheckpointError
 from tael.files import atomic_folder, sha256
@@ -47,21 +47,23 @@ class Position:
     best_weights: Tensors | None = field(default=None, compare=False, repr=False)
 
 
-def weights(network: nn.Module) -> Tensors:
-    """Return a copy of every parameter by name; tied ones once."""
-    return {name: p.detach().cpu().clone() for name, p in network.named_parameters()}
+def weights(named: Mapping[str, Tensor]) -> Tensors:
+    """Return a copy of every tensor by name, in main memory."""
+    return {name: _copy(tensor) for name, tensor in named.items()}
 
 
-def save(root: Path, position: Position, network: nn.Module, optimizer: AdamW) -> Path:
+def save(root: Path, position: Position, named: Mapping[str, Tensor], optimizer: Optimizer) -> Path:
     """Write the checkpoint of `position` under `root`, then drop all but the newest two.
+
+    `named` are the tensors that learn, those that `optimizer` updates, by parameter name.
 
     Raises OSError where the disk is full or the folder cannot be written; the older checkpoints
     are whole then.
     """
     final = root / f"step-{position.step:06d}"
     with atomic_folder(final) as draft:
-        _write(draft / "weights.safetensors", weights(network))
-        _write(draft / "optimizer.safetensors", _moments(network, optimizer))
+        _write(draft / "weights.safetensors", weights(named))
+        _write(draft / "optimizer.safetensors", _moments(named, optimizer))
         if position.best_weights is not None:
             _write(draft / "best.safetensors", position.best_weights)
         state = asdict(replace(position, best_weights=None))
@@ -75,8 +77,8 @@ def save(root: Path, position: Position, network: nn.Module, optimizer: AdamW) -
     return final
 
 
-def load_newest(root: Path, network: nn.Module, optimizer: AdamW) -> Position | None:
-    """Restore `network` and `optimizer` from the newest whole checkpoint; None without any.
+def load_newest(root: Path, named: Mapping[str, Tensor], optimizer: Optimizer) -> Position | None:
+    """Restore `named` and `optimizer` in place from the newest whole checkpoint; None without any.
 
     A damaged one is passed over and said aloud. Raises CheckpointError when all are damaged.
     """
@@ -84,7 +86,7 @@ def load_newest(root: Path, network: nn.Module, optimizer: AdamW) -> Position | 
     for folder in reversed(_folders(root)):
         problem = _damage(folder)
         if problem is None:
-            return _load(folder, network, optimizer)
+            return _load(folder, named, optimizer)
         problems.append(f"{folder}: {problem}")
         _log.warning("%s: %s; taking the checkpoint before it", folder, problem)
     if problems:
@@ -95,19 +97,13 @@ def load_newest(root: Path, network: nn.Module, optimizer: AdamW) -> Position | 
     return None
 
 
-def _load(folder: Path, network: nn.Module, optimizer: AdamW) -> Position:
-    _restore(network, load_file(folder / "weights.safetensors"), folder)
-    moments = load_file(folder / "optimizer.safetensors")
-    for name, parameter in network.named_parameters():
+def _load(folder: Path, named: Mapping[str, Tensor], optimizer: Optimizer) -> Position:
+    _restore(named, load_file(folder / "weights.safetensors"), folder)
+    for key_and_name, value in load_file(folder / "optimizer.safetensors").items():
+        key, _, name = key_and_name.partition(":")
         # clone: memory as the allocator aligns it, not as the file does, so that kernels take the
         # same path as in a run that never stopped
-        state = {
-            key: moments[f"{key}:{name}"].clone().to(parameter.device)
-            for key in ("step", "exp_avg", "exp_avg_sq")
-            if f"{key}:{name}" in moments
-        }
-        if state:
-            optimizer.state[parameter] = state
+        optimizer.state[named[name]][key] = value.clone().to(named[name].device)
     state_json = json.loads((folder / "state.json").read_text("utf-8"))
     best = state_json.pop("best")
     path = folder / "best.safetensors"
@@ -119,26 +115,30 @@ def _load(folder: Path, network: nn.Module, optimizer: AdamW) -> Position:
 
 
 @torch.no_grad()
-def _restore(network: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
-    own = dict(network.named_parameters())
-    wrong = sorted(own.keys() ^ tensors.keys()) or sorted(
-        name for name in own if own[name].shape != tensors[name].shape
+def _restore(named: Mapping[str, Tensor], tensors: Mapping[str, Tensor], folder: Path) -> None:
+    wrong = sorted(named.keys() ^ tensors.keys()) or sorted(
+        name for name in named if named[name].shape != tensors[name].shape
     )
     if wrong:
         raise CheckpointError(
             f"{folder}: does not fit this model, first at {wrong[0]}; "
             "it was written by another version or recipe: choose another run directory"
         )
-    for name, parameter in own.items():
-        parameter.copy_(tensors[name])
+    for name, tensor in named.items():
+        tensor.copy_(tensors[name])
 
 
-def _moments(network: nn.Module, optimizer: AdamW) -> Tensors:
+def _moments(named: Mapping[str, Tensor], optimizer: Optimizer) -> Tensors:
     return {
-        f"{key}:{name}": value.detach().cpu()
-        for name, parameter in network.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
+        f"{key}:{name}": _copy(value)
+        for name, tensor in named.items()
+        for key, value in optimizer.state.get(tensor, {}).items()
+        if isinstance(value, Tensor)
     }
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def _write(path: Path, tensors: Tensors) -> None:

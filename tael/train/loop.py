@@ -100,7 +100,8 @@ def fit(
     """
     stage, steps = course.stage, course.steps
     optimizer = optim.make_optimizer(network, stage.decay)
-    position = checkpoint.load_newest(root, network, optimizer) or Position(seed=course.seed)
+    named = dict(network.named_parameters())
+    position = checkpoint.load_newest(root, named, optimizer) or Position(seed=course.seed)
     marks = evaluation_steps(steps, course.evaluations)
     track.rewind(course.name, position.step)
     track.progress.begin(course.name, position.step, steps)
@@ -118,7 +119,7 @@ def fit(
                 position = _judge(network, course, position, track, evaluate)
             if position.step % stage.save_every == 0 or stop.signal:
                 track.sync()
-                checkpoint.save(root, position, network, optimizer)
+                checkpoint.save(root, position, named, optimizer)
             if stop.signal:
                 raise stop.ended(
                     f"{root.parent.parent}: stopped by {stop.signal} after {course.name} step "
@@ -187,7 +188,7 @@ def _judge(
     score = (verdicts[0].better, -verdicts[0].loss)
     if position.best is not None and score <= position.best:
         return replace(position, stale=position.stale + 1)
-    copy = checkpoint.weights(network)
+    copy = checkpoint.weights(dict(network.named_parameters()))
     return replace(position, best=score, best_step=position.step, stale=0, best_weights=copy)
 
 
