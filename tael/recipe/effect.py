@@ -38,8 +38,36 @@ def _stage_rules(name: str, stage: Callable[[Recipe], Any]) -> Iterator[_Rule]:
     yield _Rule(
         (f"{name}.final_rate",),
         schedule,
-        lambda recipe: stage(recipe).schedule == "constant",
+        lambda recipe: stage(recipe).schedule in ("constant", "inverse-sqrt"),
         "set another schedule",
+    )
+    yield _Rule(
+        (f"{name}.restarts",),
+        schedule,
+        lambda recipe: stage(recipe).schedule != "cosine",
+        "set schedule: cosine",
+    )
+    yield _Rule(
+        (f"{name}.cooldown",),
+        schedule,
+        lambda recipe: stage(recipe).schedule != "stable",
+        "set schedule: stable",
+    )
+    falls = tuple(f"{name}.{key}" for key in ("factor", "factor_steps", "staircase"))
+    yield _Rule(
+        falls,
+        schedule,
+        lambda recipe: stage(recipe).schedule != "exponential",
+        "set schedule: exponential",
+    )
+    yield _Rule(
+        falls[1:], falls[:1], lambda recipe: stage(recipe).factor is None, f"set {falls[0]}"
+    )
+    yield _Rule(
+        (f"{name}.final_rate",),
+        (f"{name}.factor",),
+        lambda recipe: stage(recipe).factor is not None,
+        f"remove {falls[0]}",
     )
     yield _Rule(
         (f"{name}.micro_batch",),

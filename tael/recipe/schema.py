@@ -42,7 +42,9 @@ Languages = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...], BeforeValidator(_as_list)
 ]
 Kind = Literal["single", "multi", "regression"]  # of label
-Schedule = Literal["linear", "cosine", "exponential", "polynomial", "constant"]
+Schedule = Literal[
+    "linear", "cosine", "exponential", "polynomial", "inverse-sqrt", "stable", "constant"
+]
 
 
 class Section(BaseModel):
@@ -222,11 +224,32 @@ class Stage(Section):
     warmup: float = Field(
         0.1, ge=0, lt=1, description="Share of the steps over which the rate climbs."
     )
-    schedule: Schedule = Field("linear", description="How the rate falls after the warm-up.")
+    schedule: Schedule = Field(
+        "linear",
+        description="How the rate falls after the warm-up; stable: not before the last steps. "
+        "`tael check RECIPE --plot-rate` draws it.",
+    )
     final_rate: float = Field(
         0.0, ge=0, le=1, description="Share of the peak rate at the end of the schedule."
     )
     power: float = Field(2.0, gt=0, description="Power of the polynomial schedule.")
+    restarts: int = Field(
+        0, ge=0, description="How often the cosine schedule goes back to the peak and falls anew."
+    )
+    factor: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="What the exponential schedule multiplies the rate by every `factor_steps` "
+        "steps; by default it reaches `final_rate` (or a hundredth of the peak) at the end.",
+    )
+    factor_steps: int = Field(1000, ge=1, description="Steps from one `factor` to the next.")
+    staircase: bool = Field(
+        False, description="The rate keeps its value until the next `factor` is due."
+    )
+    cooldown: float = Field(
+        0.2, gt=0, le=1, description="Share of the steps over which the stable schedule falls."
+    )
     clip: float = Field(1.0, ge=0, description="Largest gradient norm; 0 clips nothing.")
     decay: float = Field(0.01, ge=0, description="Decoupled weight decay; not on biases and norms.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(

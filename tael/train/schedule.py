@@ -19,7 +19,12 @@ def rate_at(step: int, steps: int, stage: Stage) -> float:
     warmup = warmup_steps(steps, stage)
     if step < warmup:
         return stage.rate * (step + 1) / (warmup + 1)
-    return stage.rate * _fall(min(1.0, (step - warmup) / max(1, steps - warmup)), stage)
+    if stage.schedule == "inverse-sqrt":  # Vaswani et al. 2017, arXiv:1706.03762, section 5.3
+        return stage.rate * math.sqrt((warmup + 1) / (step + 1))
+    if stage.schedule == "exponential" and stage.factor is not None:
+        times = (step - warmup) / stage.factor_steps
+        return stage.rate * float(stage.factor ** (math.floor(times) if stage.staircase else times))
+    return stage.rate * _height(_fallen(step, warmup, steps, stage), stage)
 
 
 def warmup_steps(steps: int, stage: Stage) -> int:
@@ -27,14 +32,28 @@ def warmup_steps(steps: int, stage: Stage) -> int:
     return round(stage.warmup * steps)
 
 
-def _fall(done: float, stage: Stage) -> float:
+def _fallen(step: int, warmup: int, steps: int, stage: Stage) -> float:
+    """Return the share of the way down that lies behind `step`, from 0 to 1."""
+    start = warmup
+    if stage.schedule == "stable":  # Hu et al. 2024, MiniCPM, arXiv:2404.06395, section 4
+        start = max(warmup, steps - max(1, round(stage.cooldown * steps)))
+    length = max(1, steps - start)
+    done = min(max(0, step - start), length)
+    if stage.schedule == "cosine" and done < length:  # Loshchilov & Hutter 2017, arXiv:1608.03983
+        done = done * (stage.restarts + 1) % length
+    return done / length
+
+
+def _height(fallen: float, stage: Stage) -> float:
+    """Return the share of the peak that the rate has after that share of the way."""
     if stage.schedule == "constant":
         return 1.0
     if stage.schedule == "exponential":
-        return float((stage.final_rate or _EXPONENTIAL_END) ** done)
+        return float((stage.final_rate or _EXPONENTIAL_END) ** fallen)
     shape: float = {
-        "linear": 1 - done,
-        "cosine": (1 + math.cos(math.pi * done)) / 2,
-        "polynomial": (1 - done) ** stage.power,
+        "linear": 1 - fallen,
+        "stable": 1 - fallen,
+        "cosine": (1 + math.cos(math.pi * fallen)) / 2,
+        "polynomial": (1 - fallen) ** stage.power,
     }[stage.schedule]
     return stage.final_rate + (1 - stage.final_rate) * shape

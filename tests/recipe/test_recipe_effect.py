@@ -48,6 +48,15 @@ def test_the_line_says_where_why_and_what_to_do(write: Write) -> None:
         (["pretrain.rate=1e-3"], ["pretrain.steps=5"]),  # its default, written by a person
         (["pretrain.steps=5", "pretrain.power=3"], ["pretrain.schedule=polynomial"]),
         (["train.schedule=constant", "train.final_rate=0.1"], ["train.schedule=cosine"]),
+        (["train.schedule=inverse-sqrt", "train.final_rate=0.1"], ["train.schedule=stable"]),
+        (["train.restarts=2"], ["train.schedule=cosine"]),
+        (["pretrain.steps=5", "pretrain.cooldown=0.1"], ["pretrain.schedule=stable"]),
+        (["train.factor=0.96", "train.staircase=true"], ["train.schedule=exponential"]),
+        (["train.schedule=exponential", "train.factor_steps=9"], ["train.factor=0.5"]),
+        (
+            ["train.schedule=exponential", "train.factor=0.9", "train.final_rate=0.1"],
+            ["train.factor=null"],
+        ),
         (["train.micro_batch=64"], ["train.batch=128"]),
         (["data.labels=regression", "train.label_smoothing=0.1"], ["data.labels=multi"]),
         (["data.labels=regression", "train.class_weights=balanced"], ["data.labels=single"]),
