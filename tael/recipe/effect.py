@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tael.recipe.fields import infos, shown
+from tael.recipe.roles import ONLY, ROLES, roles_of
 from tael.recipe.schema import Pretrain, Recipe
 from tael.recipe.source import KeyPath
 
@@ -77,6 +78,30 @@ def _stage_rules(name: str, stage: Callable[[Recipe], Any]) -> Iterator[_Rule]:
     )
 
 
+def _role_rules() -> Iterator[_Rule]:
+    """Yield a rule for each role and setting that other tasks than the recipe's have."""
+    for role in dict.fromkeys(role for roles in ROLES.values() for role in roles):
+        yield _Rule(
+            (f"data.columns.{role}",),
+            ("task",),
+            lambda recipe, role=role: _unread(recipe, role),  # type: ignore[misc]  # bound early
+            "name the columns that this task reads",
+        )
+    for key, tasks in ONLY.items():
+        yield _Rule(
+            (key,),
+            ("task",),
+            lambda recipe, tasks=tasks: recipe.task in ROLES and recipe.task not in tasks,  # type: ignore[misc]  # bound early
+            "take a task that has it",
+        )
+
+
+def _unread(recipe: Recipe, role: str) -> bool:
+    # The files for pretraining have their text in the column `text`, whatever the task.
+    is_pretraining = role == "text" and recipe.pretrain.text is not None
+    return role not in roles_of(recipe.task) and not is_pretraining
+
+
 def _no_dev(recipe: Recipe) -> bool:
     return recipe.data.dev is None and recipe.data.split[1] == 0
 
@@ -86,6 +111,7 @@ _PRETRAIN = tuple(
 )
 # The first rule that fits a key is the one that is told.
 _RULES = (
+    *_role_rules(),
     _Rule(
         _PRETRAIN,
         ("pretrain.steps",),

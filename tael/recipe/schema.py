@@ -61,6 +61,20 @@ class Columns(Section):
     text: str = Field("text", description="Column that holds the text.")
     text_pair: str | None = Field(None, description="Column with a second text; none by default.")
     label: str = Field("label", description="Column that holds the label (or the number).")
+    tokens: str = Field("tokens", description="tag: column with the list of tokens.")
+    tags: str = Field("tags", description="tag: column with one tag a token.")
+    spans: str | None = Field(
+        None,
+        description="tag: column with the spans of `text`, in the place of tokens and tags: a list "
+        "of {type, start, end}, or {type: {words: [[first, last], …]}} as CLUENER has it.",
+    )
+    context: str = Field("context", description="qa: column with the text that has the answer.")
+    question: str = Field("question", description="qa: column with the question.")
+    answers: str = Field("answers", description="qa: column with the list of answers.")
+    source: str = Field("source", description="seq2seq: column with the text that is read.")
+    target: str = Field("target", description="seq2seq: column with the text that is written.")
+    messages: str = Field("messages", description="chat: column with the list of messages.")
+    score: str = Field("score", description="embed: column with how alike the two texts are.")
 
 
 class Clean(Section):
