@@ -352,6 +352,11 @@ class Machine(Section):
     threads: int | None = Field(
         None, ge=1, description="Threads for arithmetic; default: the cores this process may use."
     )
+    watts: float | None = Field(
+        None,
+        gt=0,
+        description="Power it takes at work; default: its own counters (RAPL), else 10 W a thread.",
+    )
 
 
 class Serve(Section):
