@@ -164,6 +164,10 @@ def check(
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Print the whole recipe with every default.")
     ] = False,
+    plot_rate: Annotated[
+        bool,
+        typer.Option("--plot-rate", help="Draw the learning rate, here and in NAME-rate.html."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say all that is wrong with RECIPE and its data. Spends no compute."""
@@ -173,13 +177,14 @@ def check(
     if resolved:
         show_lines([resolved_yaml(loaded).rstrip("\n")])
         return
-    from tael.road.check import check as check_recipe
+    from tael.road import check as check_road
 
-    checked = check_recipe(loaded, full=full)
+    checked = check_road.check(loaded, full=full)
+    drawn = check_road.plot_rate(loaded, checked) if plot_rate else []
     if as_json:
         show_json(checked.to_json())
         return
-    show_lines(checked.lines())
+    show_lines([*checked.lines(), *drawn])
     show_next(" ".join(["tael run", str(recipe), *(overrides or [])]))
 
 

@@ -16,13 +16,16 @@ from tael.data.folder import is_pattern
 from tael.data.prepare import prepare
 from tael.data.record import Record, place
 from tael.errors import CheckpointError, DataError, UsageError
+from tael.files import write_text
 from tael.recipe.load import near
 from tael.recipe.package import resolve
 from tael.recipe.schema import Recipe
 from tael.road.estimate import Estimate, Sizes, estimate
 from tael.task.labels import check_labels, check_unseen, find_labels, parts
+from tael.train.rates import curves, drawn
+from tael.train.rates import page as rate_page
 
-__all__ = ["Checked", "check", "check_terms"]
+__all__ = ["Checked", "check", "check_terms", "plot_rate"]
 
 _SIZES = (  # of a checkpoint, as its config.json may call them
     ("hidden_size", "dim"), ("num_hidden_layers", "n_layers"),
@@ -113,6 +116,19 @@ def check(recipe: Recipe, *, full: bool = False) -> Checked:
         full=full,
         currency=recipe.machine.currency,
     )
+
+
+def plot_rate(recipe: Recipe, checked: Checked) -> list[str]:
+    """Draw the learning rate of every stage as lines; write it as a page, NAME-rate.html, too."""
+    found = curves(recipe, checked.rows["train"])
+    target = Path(f"{recipe.name}-rate.html")
+    write_text(target, rate_page(recipe, found))
+    short = checked.limit is not None and recipe.train.steps is None
+    return [
+        *(line for curve in found for line in drawn(curve)),
+        *(["train is longer than that: its rows were not all read; see --full"] if short else []),
+        f"wrote {target}",
+    ]
 
 
 def _check_task(task: str) -> None:

@@ -297,3 +297,41 @@ def test_a_file_name_with_odd_characters_still_makes_a_recipe() -> None:
     made = new(None, None, [], Path('my "best" 评论 #1.csv'))
     assert made.path == Path("my_best_评论_1.yaml")
     assert check(load_recipe(made.path)).rows["train"] > 0
+
+
+@pytest.mark.usefixtures("here")
+def test_the_rate_is_drawn_for_each_stage_in_characters_and_as_a_page() -> None:
+    changes = ["train.schedule=stable", "train.steps=40", "train.warmup=0.25", "pretrain.steps=9"]
+    recipe = load_recipe("reviews.yaml", ["data.clean.dedup=exact", "pretrain.batch=8", *changes])
+    lines = checking.plot_rate(recipe, check(recipe))
+    assert lines[0].startswith("pretrain: 9 steps, linear: peak 0.001 at step 2")
+    assert "train: 40 steps, stable: peak 0.0005 at step 11" in lines[9]
+    widest, *_, lowest = lines[10:18]
+    assert widest.count("█") == 23  # the peak from step 11 to 33, a column a step
+    assert lowest.count("█") > widest.count("█")
+    assert lines[-1] == "wrote reviews-rate.html"
+    text = Path("reviews-rate.html").read_text("utf-8")
+    assert text.count("<svg") == 2
+    assert "Stage pretrain" in text
+
+
+@pytest.mark.usefixtures("here")
+def test_a_drawing_that_did_not_see_all_rows_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "_FIRST_ROWS", 40)
+    recipe = load_recipe("reviews.yaml", ["data.clean.dedup=exact", "lang=zh"])
+    assert "not all read" in checking.plot_rate(recipe, check(recipe))[-2]
+    text = Path("reviews-rate.html").read_text("utf-8")
+    assert "学习率" in text
+
+
+def test_drawing_a_rate_loads_no_torch(here: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['tael', 'check', 'reviews.yaml', '--plot-rate']\n"
+        "from tael.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as done:\n    print('code', done.code)\n"
+        "print('torch' in sys.modules)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=here
+    )
+    assert out.stdout.splitlines()[-3:] == ["wrote reviews-rate.html", "code 0", "False"]
