@@ -2,10 +2,12 @@
 
     checkpoints/train/step-000200/
         weights.safetensors    every parameter
+        average.safetensors    their running average, where there is one
         optimizer.safetensors  the optimiser's tensors, by parameter
+        optimizer.json         what else it keeps for a parameter
         best.safetensors       the best weights by dev so far, where dev is scored
         state.json             position, seed, loop state
-        manifest.json          SHA-256 of the four
+        manifest.json          SHA-256 of the others
 
 The random numbers of a step follow from seed and step alone, and so does the step's data: the
 position is one integer.
@@ -17,6 +19,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,7 +30,7 @@ from torch.optim import Optimizer
 from tael.errors import CheckpointError
 from tael.files import atomic_folder, sha256
 
-__all__ = ["Position", "load_newest", "save", "weights"]
+__all__ = ["Position", "Snapshot", "load_newest", "save", "snapshot", "weights", "write"]
 
 Tensors = dict[str, Tensor]
 _KEPT = 2  # the newest may turn out damaged
@@ -47,46 +50,92 @@ class Position:
     best_weights: Tensors | None = field(default=None, compare=False, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A copy of what was learned at one step."""
+
+    files: dict[str, Tensors]  # by the stem of the file
+    numbers: dict[str, dict[str, Any]]  # the optimiser's, by parameter
+
+
 def weights(named: Mapping[str, Tensor]) -> Tensors:
     """Return a copy of every tensor by name, in main memory."""
     return {name: _copy(tensor) for name, tensor in named.items()}
 
 
-def save(root: Path, position: Position, named: Mapping[str, Tensor], optimizer: Optimizer) -> Path:
-    """Write the checkpoint of `position` under `root`, then drop all but the newest two.
+def snapshot(
+    named: Mapping[str, Tensor],
+    optimizer: Optimizer,
+    average: Mapping[str, Tensor] | None = None,
+    *,
+    into: Snapshot | None = None,
+) -> Snapshot:
+    """Return a copy, in main memory, of all that a stage learns; `into` is overwritten if given.
 
-    `named` are the tensors that learn, those that `optimizer` updates, by parameter name.
+    `named` are the tensors that `optimizer` updates, by parameter name; `average` those of a
+    running average of them, where there is one.
+    """
+    moments, numbers = _remembered(named, optimizer)
+    files: dict[str, Tensors] = {}
+    for file, tensors in _files(named, average, optimizer=moments).items():
+        old = into.files.get(file, {}) if into else {}
+        files[file] = {name: _copy(tensor, old.get(name)) for name, tensor in tensors.items()}
+    return Snapshot(files, numbers)
 
-    Raises OSError where the disk is full or the folder cannot be written; the older checkpoints
-    are whole then.
+
+def write(root: Path, position: Position, state: Snapshot, *, every: int = 1) -> Path:
+    """Write the checkpoint of `position` under `root`, then drop those no longer needed.
+
+    Kept are the newest two, and the newest whose step is a multiple of `every`. Raises OSError
+    where the disk is full or the folder cannot be written; the older checkpoints are whole then.
     """
     final = root / f"step-{position.step:06d}"
     with atomic_folder(final) as draft:
-        _write(draft / "weights.safetensors", weights(named))
-        _write(draft / "optimizer.safetensors", _moments(named, optimizer))
+        for name, tensors in state.files.items():
+            _write(draft / f"{name}.safetensors", tensors)
+        (draft / "optimizer.json").write_text(json.dumps(state.numbers), "utf-8")
         if position.best_weights is not None:
             _write(draft / "best.safetensors", position.best_weights)
-        state = asdict(replace(position, best_weights=None))
-        del state["best_weights"]
-        (draft / "state.json").write_text(json.dumps(state), "utf-8")
+        facts = asdict(replace(position, best_weights=None))
+        del facts["best_weights"]
+        (draft / "state.json").write_text(json.dumps(facts), "utf-8")
         hashes = {path.name: sha256(path) for path in sorted(draft.iterdir())}
         (draft / "manifest.json").write_text(json.dumps(hashes, indent=1), "utf-8")
     whole = [folder for folder in _folders(root) if _step(folder) <= position.step]
-    for folder in set(_folders(root)) - set(whole[-_KEPT:]):  # older, or damaged and passed over
+    regular = [folder for folder in whole if _step(folder) % every == 0]
+    # Later ones were damaged and passed over.
+    for folder in {*_folders(root)} - {*whole[-_KEPT:], *regular[-1:]}:
         shutil.rmtree(folder)
     return final
 
 
-def load_newest(root: Path, named: Mapping[str, Tensor], optimizer: Optimizer) -> Position | None:
-    """Restore `named` and `optimizer` in place from the newest whole checkpoint; None without any.
+def save(root: Path, position: Position, named: Mapping[str, Tensor], optimizer: Optimizer) -> Path:
+    """Write the checkpoint of `position` at once."""
+    return write(root, position, snapshot(named, optimizer))
+
+
+def load_newest(
+    root: Path,
+    named: Mapping[str, Tensor],
+    optimizer: Optimizer,
+    average: Mapping[str, Tensor] | None = None,
+    *,
+    latest: int | None = None,
+) -> Position | None:
+    """Restore all in place from the newest whole checkpoint (of step `latest` at most), if any.
 
     A damaged one is passed over and said aloud. Raises CheckpointError when all are damaged.
     """
     problems = []
     for folder in reversed(_folders(root)):
+        if latest is not None and _step(folder) > latest:
+            continue
         problem = _damage(folder)
         if problem is None:
-            return _load(folder, named, optimizer)
+            for file, tensors in _files(named, average).items():
+                _restore(tensors, load_file(folder / f"{file}.safetensors"), folder)
+            _remind(optimizer, named, folder)
+            return _position(folder)
         problems.append(f"{folder}: {problem}")
         _log.warning("%s: %s; taking the checkpoint before it", folder, problem)
     if problems:
@@ -97,18 +146,46 @@ def load_newest(root: Path, named: Mapping[str, Tensor], optimizer: Optimizer) -
     return None
 
 
-def _load(folder: Path, named: Mapping[str, Tensor], optimizer: Optimizer) -> Position:
-    _restore(named, load_file(folder / "weights.safetensors"), folder)
+def _files(
+    named: Mapping[str, Tensor],
+    average: Mapping[str, Tensor] | None,
+    **others: Mapping[str, Tensor],
+) -> dict[str, Mapping[str, Tensor]]:
+    return {"weights": named} | ({"average": average} if average else {}) | others
+
+
+def _remembered(
+    named: Mapping[str, Tensor], optimizer: Optimizer
+) -> tuple[Tensors, dict[str, dict[str, Any]]]:
+    """Return what the optimiser keeps for each parameter: tensors, and numbers."""
+    tensors: Tensors = {}
+    numbers: dict[str, dict[str, Any]] = {}
+    for name, tensor in named.items():
+        for key, value in optimizer.state.get(tensor, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"{key}:{name}"] = value
+            else:
+                numbers.setdefault(name, {})[key] = value
+    return tensors, numbers
+
+
+def _remind(optimizer: Optimizer, named: Mapping[str, Tensor], folder: Path) -> None:
+    optimizer.state.clear()
     for key_and_name, value in load_file(folder / "optimizer.safetensors").items():
         key, _, name = key_and_name.partition(":")
         # clone: memory as the allocator aligns it, not as the file does, so that kernels take the
         # same path as in a run that never stopped
         optimizer.state[named[name]][key] = value.clone().to(named[name].device)
-    state_json = json.loads((folder / "state.json").read_text("utf-8"))
-    best = state_json.pop("best")
+    for name, values in json.loads((folder / "optimizer.json").read_text("utf-8")).items():
+        optimizer.state[named[name]].update(values)
+
+
+def _position(folder: Path) -> Position:
+    facts = json.loads((folder / "state.json").read_text("utf-8"))
+    best = facts.pop("best")
     path = folder / "best.safetensors"
     return Position(
-        **state_json,
+        **facts,
         best=None if best is None else (best[0], best[1]),
         best_weights=load_file(path) if path.exists() else None,
     )
@@ -128,17 +205,12 @@ def _restore(named: Mapping[str, Tensor], tensors: Mapping[str, Tensor], folder:
         tensor.copy_(tensors[name])
 
 
-def _moments(named: Mapping[str, Tensor], optimizer: Optimizer) -> Tensors:
-    return {
-        f"{key}:{name}": _copy(value)
-        for name, tensor in named.items()
-        for key, value in optimizer.state.get(tensor, {}).items()
-        if isinstance(value, Tensor)
-    }
-
-
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+@torch.no_grad()
+def _copy(tensor: Tensor, old: Tensor | None = None) -> Tensor:
+    if old is not None and old.shape == tensor.shape and old.dtype == tensor.dtype:
+        # New memory is ten times as slow to fill: the system zeroes every page first.
+        return old.copy_(tensor)
+    return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor)
 
 
 def _write(path: Path, tensors: Tensors) -> None:

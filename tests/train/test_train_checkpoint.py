@@ -66,6 +66,17 @@ def test_an_optimiser_of_another_kind_is_restored_with_all_it_remembers(tmp_path
     assert distance(network, other) == 0.0
 
 
+def test_what_an_optimiser_keeps_beside_tensors_is_restored(tmp_path: Path) -> None:
+    network, optimizer = trained(1)
+    state = optimizer.state[network.get_parameter("out.bias")]
+    state |= {"count": 3, "scale": 0.1 + 0.2}
+    save(tmp_path, Position(3), named(network), optimizer)
+    other, other_optimizer = trained(0)
+    load_newest(tmp_path, named(other), other_optimizer)
+    restored = other_optimizer.state[other.get_parameter("out.bias")]
+    assert (restored["count"], restored["scale"]) == (3, 0.1 + 0.2)
+
+
 def test_the_newest_two_are_kept(tmp_path: Path) -> None:
     network, optimizer = trained(1)
     for step in (5, 10, 1_000_000, 999_999):  # a run that fell back to an older one writes again
