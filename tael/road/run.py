@@ -12,6 +12,7 @@ from tael.recipe.schema import Recipe
 from tael.road.check import check_terms
 from tael.road.report import report
 from tael.train import guard
+from tael.train.costs import costs_of
 from tael.train.progress import make_progress
 from tael.train.run import Run
 from tael.train.track import Track
@@ -38,7 +39,7 @@ def run(
     shown = make_progress(progress, recipe.machine.currency)
     with guard.writable(folder), guard.locked(folder), guard.catch_signals(folder):
         guard.sweep(folder)
-        track = Track(folder, float(recipe.machine.price_per_hour), shown)
+        track = Track(folder, costs_of(folder, recipe.machine, opened.lock.threads), shown)
         try:
             with track.phase("variants"):
                 make_variants(opened, progress=progress)

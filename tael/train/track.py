@@ -1,56 +1,46 @@
-"""What a run says while it works: metrics.jsonl, TensorBoard, costs.json and one progress line."""
+"""What a run says while it works: metrics.jsonl, TensorBoard, its costs and one progress line."""
 
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tael.files import atomic_file, write_text
-from tael.machine.tariff import training_cost
+from tael.files import atomic_file
+from tael.train.costs import Costs
 from tael.train.progress import Progress
 
 __all__ = ["STAGES", "Track"]
 
 STAGES = ("pretrain", "train", "final")  # in the order in which they write
-_HEARTBEAT = 10.0  # seconds between two writings of costs.json
 
 
 class Track:
     """The record of one run: each step exactly once, whatever stops and resumes it."""
 
-    def __init__(
-        self,
-        folder: Path,
-        price_per_hour: float,
-        progress: Progress,
-        *,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
+    def __init__(self, folder: Path, costs: Costs, progress: Progress) -> None:
         self.folder = folder
         self.progress = progress
-        self._price = price_per_hour
-        self._clock = clock
+        self._costs = costs
         self._path = folder / "metrics.jsonl"
         self._file = self._path.open("a", encoding="utf-8")
         self._board: _Board | None = None
-        self._costs = _read_costs(folder / "costs.json")
-        self._phase: tuple[str, float] | None = None
-        self._written = clock()
 
     def rewind(self, stage: str, step: int) -> None:
         """Forget what was written after `step` of `stage`: it will be done, and written, again."""
         self._file.close()
-        order = STAGES.index(stage)
+        order, kept = STAGES.index(stage), []
         with atomic_file(self._path) as draft, draft.open("w", encoding="utf-8") as new:
             for text in _whole_lines(self._path):
                 line = json.loads(text)
                 here = STAGES.index(line["stage"])
                 if here < order or (here == order and line["step"] <= step):
                     new.write(text)
+                    kept.append(line)
+        self._costs.recount(kept)
         self._file = self._path.open("a", encoding="utf-8")
         if stage != "final":
             if self._board is not None:
@@ -58,13 +48,11 @@ class Track:
             self._board = _Board(self.folder / "tensorboard" / stage, step)
 
     def step(self, stage: str, step: int, steps: int, values: Mapping[str, float]) -> None:
-        """Record optimiser step `step` (from 1) of `steps`: loss, rate, norm, tokens, seconds."""
+        """Record optimiser step `step` (from 1) of `steps`: loss, rate, norm, work, seconds."""
         self._write({"stage": stage, "step": step} | dict(values))
         self._draw(step, "", values)
-        if self._phase is not None and self._clock() - self._written > _HEARTBEAT:
-            self._settle(*self._phase)
-            self._save_costs()
-        self.progress.step(step, steps, values, self.money())
+        self._costs.step(stage, values)
+        self.progress.step(step, steps, values, self._costs.money())
 
     def evaluation(
         self,
@@ -85,25 +73,11 @@ class Track:
 
     def cost(self, **amounts: int | float) -> None:
         """Note counts of the run (tokens, steps) for costs.json."""
-        self._costs.update(amounts)
-        self._save_costs()
+        self._costs.note(**amounts)
 
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> AbstractContextManager[None]:
         """Count the seconds of the block under `name`; those of earlier sittings are kept."""
-        self._phase = (name, self._clock())
-        try:
-            yield
-        finally:
-            self._settle(*self._phase)
-            self._phase = None
-            self._save_costs()
-
-    def money(self) -> float:
-        """Return what the run has cost so far, in the machine's currency."""
-        running = 0.0 if self._phase is None else self._clock() - self._phase[1]
-        seconds: dict[str, float] = self._costs["seconds"]
-        return training_cost(sum(seconds.values()) + running, self._price)
+        return self._costs.phase(name)
 
     def sync(self) -> None:
         """Bring all lines to the disk: a checkpoint must never know more than metrics.jsonl."""
@@ -126,18 +100,6 @@ class Track:
     def _draw(self, step: int, prefix: str, values: Mapping[str, float]) -> None:
         assert self._board is not None, "rewind opens a stage"
         self._board.write(step, prefix, values)
-
-    def _settle(self, name: str, start: float) -> None:
-        now = self._clock()
-        seconds = self._costs["seconds"]
-        seconds[name] = seconds.get(name, 0.0) + now - start
-        self._phase = (name, now)
-
-    def _save_costs(self) -> None:
-        total = sum(self._costs["seconds"].values())
-        money = {"price_per_hour": self._price, "money": training_cost(total, self._price)}
-        write_text(self.folder / "costs.json", json.dumps(self._costs | money, indent=1) + "\n")
-        self._written = self._clock()
 
 
 class _Board:
@@ -188,10 +150,3 @@ def _whole_lines(path: Path) -> Iterator[str]:
         for line in file:
             if line.endswith("\n"):
                 yield line
-
-
-def _read_costs(path: Path) -> dict[str, Any]:
-    if path.exists():
-        costs: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return costs
-    return {"seconds": {}}

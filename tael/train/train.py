@@ -32,6 +32,7 @@ from tael.recipe.package import resolve
 from tael.recipe.schema import Recipe
 from tael.task.base import find
 from tael.train import guard
+from tael.train.costs import costs_of
 from tael.train.finetune import fine_tune
 from tael.train.lock import check_same, open_lock
 from tael.train.pretrain import pretrain
@@ -64,7 +65,7 @@ def train(recipe: Recipe, out: Path | None = None, *, progress: bool = True) -> 
         guard.sweep(folder)
         lock = open_lock(folder, recipe)
         shown = make_progress(progress, recipe.machine.currency)
-        track = Track(folder, float(recipe.machine.price_per_hour), shown)
+        track = Track(folder, costs_of(folder, recipe.machine, lock.threads), shown)
         try:
             with threads(lock.threads):
                 _work(Sitting(folder, recipe, lock, track, stop))

@@ -8,6 +8,7 @@ from torch import nn
 from train_standin import Bag, Rows, Sums
 
 from tael.recipe.schema import Train
+from tael.train.costs import Costs
 from tael.train.guard import Stop
 from tael.train.loop import Course, Outcome, Verdict, fit
 from tael.train.progress import Quiet
@@ -41,7 +42,7 @@ def learn(tmp_path: Path) -> Callable[..., Trained]:
         course = Course(
             "train", Train(**options), steps, 7, dtype, evaluations, verdicts is not None
         )
-        track = Track(root, 0.1, Quiet())
+        track = Track(root, Costs(root, 0.1), Quiet())
         try:
             outcome = fit(
                 network,

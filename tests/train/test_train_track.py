@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tael.train.costs import Costs
 from tael.train.progress import Lines, Quiet, make_progress
 from tael.train.track import Track
 
@@ -27,7 +28,7 @@ def clock() -> Clock:
 
 
 def track_of(folder: Path, clock: Clock) -> Track:
-    return Track(folder, 3.6, Quiet(), clock=clock)
+    return Track(folder, Costs(folder, 3.6, clock=clock), Quiet())
 
 
 def steps_of(folder: Path) -> list[tuple[str, int]]:
@@ -55,33 +56,6 @@ def test_rewinding_forgets_later_steps_and_later_stages_only(tmp_path: Path, clo
     again.rewind("pretrain", 0)
     assert steps_of(tmp_path) == []
     again.close()
-
-
-def test_costs_add_up_over_sittings_by_phase(tmp_path: Path, clock: Clock) -> None:
-    for sitting in (0, 1):
-        track = track_of(tmp_path, clock)
-        for name, seconds in (("data", 5.0), ("train", 20.0)):
-            with track.phase(name):
-                clock.now += seconds
-                assert track.money() == pytest.approx(0.001 * clock.now)  # 3.6 an hour
-        track.cost(**{f"sitting{sitting}": 7})
-        track.close()
-    costs = json.loads((tmp_path / "costs.json").read_text())
-    assert costs["seconds"] == {"data": 10.0, "train": 40.0}
-    assert costs["sitting0"] == 7
-    assert costs["money"] == pytest.approx(50 / 3600 * 3.6)
-
-
-def test_costs_are_written_while_a_phase_runs(tmp_path: Path, clock: Clock) -> None:
-    track = track_of(tmp_path, clock)
-    track.rewind("train", 0)
-    with track.phase("train"):
-        for step in range(1, 4):
-            clock.now += 8.0
-            track.step("train", step, 9, VALUES)
-        seconds = json.loads((tmp_path / "costs.json").read_text())["seconds"]
-        assert seconds == {"train": 16.0}
-    track.close()
 
 
 def scalars(folder: Path) -> Iterator[tuple[int, str, float]]:
