@@ -18,8 +18,12 @@ from safetensors import SafetensorError
 
 from tael.errors import RunError, StoppedError
 
-__all__ = ["Stop", "catch_signals", "check_finite", "locked", "sweep", "writable"]
+__all__ = [
+    "Stop", "catch_signals", "check_finite", "locked", "out_of_memory", "sweep", "writable",
+]  # fmt: skip
 
+# What torch's allocators, oneDNN and C++ say in a RuntimeError; those of GPUs have a class as well.
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
 _SHOWN = 5  # places named in a message
 
 
@@ -127,6 +131,14 @@ def writable(folder: Path) -> Iterator[None]:
             f"{folder}: {error}; nothing that was saved is damaged: "
             "make room or choose another --out, then the same command goes on"
         ) from error
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Say whether `error` is that of an allocator that had no memory left, on any device."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _NO_MEMORY)
 
 
 def check_finite(

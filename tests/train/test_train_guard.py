@@ -1,14 +1,18 @@
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from safetensors import SafetensorError
 
 from tael.errors import RunError, StoppedError
-from tael.train.guard import catch_signals, check_finite, locked, writable
+from tael.train.guard import catch_signals, check_finite, locked, out_of_memory, writable
 
 
 def test_a_second_process_is_refused_and_the_first_one_named(tmp_path: Path) -> None:
@@ -72,3 +76,25 @@ def test_a_bad_norm_names_all_records_of_the_step_shortly(norm: float) -> None:
 
 def test_good_numbers_pass() -> None:
     check_finite("train", 9, [0.1, 0.2], 0.0, lambda m: [])
+
+
+@pytest.mark.parametrize(
+    "take",
+    [lambda: torch.empty(10**9), lambda: np.empty(10**9), lambda: bytearray(4 * 10**9)],
+    ids=["torch", "numpy", "python"],
+)
+def test_an_allocator_without_memory_is_told_from_other_errors(take: Callable[[], object]) -> None:
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (held + 10**8, before[1]))
+    try:
+        with pytest.raises((MemoryError, RuntimeError)) as caught:
+            take()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert out_of_memory(caught.value)
+
+
+def test_other_errors_are_not_about_memory() -> None:
+    assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not out_of_memory(ValueError("out of memory"))
