@@ -70,6 +70,18 @@ def _stage_rules(name: str, stage: Callable[[Recipe], Any]) -> Iterator[_Rule]:
         lambda recipe: stage(recipe).factor is not None,
         f"remove {falls[0]}",
     )
+    optimizer = (f"{name}.optimizer",)
+    for key, users in (
+        ("betas", ("adamw", "adam", "lion", "muon")),
+        ("eps", ("adamw", "adam", "muon")),
+        ("momentum", ("sgd", "muon")),
+    ):
+        yield _Rule(
+            (f"{name}.{key}",),
+            optimizer,
+            lambda recipe, users=users: stage(recipe).optimizer not in users,  # type: ignore[misc]
+            f"set optimizer: {users[0]}",
+        )
     yield _Rule(
         (f"{name}.micro_batch",),
         (f"{name}.batch",),
@@ -102,6 +114,15 @@ def _unread(recipe: Recipe, role: str) -> bool:
     return role not in roles_of(recipe.task) and not is_pretraining
 
 
+def _learns(recipe: Recipe, *objectives: str) -> bool:
+    """Whether pretraining has one of these objectives; false where only the checkpoint knows."""
+    usual = {"encoder": "mlm", "decoder": "clm", "encoder-decoder": "span"}
+    wanted = recipe.pretrain.objective
+    if wanted == "auto" and recipe.model.from_ is None:
+        wanted = usual[recipe.model.architecture]
+    return wanted in objectives
+
+
 def _no_dev(recipe: Recipe) -> bool:
     return recipe.data.dev is None and recipe.data.split[1] == 0
 
@@ -124,8 +145,26 @@ _RULES = (
         lambda recipe: recipe.pretrain.steps == 0 and recipe.model.from_ is not None,
         "set pretrain.steps",
     ),
+    _Rule(
+        ("pretrain.mask",),
+        ("pretrain.objective", "model.architecture"),
+        lambda recipe: _learns(recipe, "clm"),
+        "set another objective",
+    ),
+    _Rule(
+        ("pretrain.span",),
+        ("pretrain.objective", "model.architecture"),
+        lambda recipe: _learns(recipe, "clm", "mlm"),
+        "set objective: span",
+    ),
     *_stage_rules("pretrain", lambda recipe: recipe.pretrain),
     *_stage_rules("train", lambda recipe: recipe.train),
+    _Rule(
+        ("train.layer_decay",),
+        ("train.freeze",),
+        lambda recipe: recipe.train.freeze == "body",
+        "set freeze to a number of layers",
+    ),
     _Rule(
         ("train.label_smoothing", "train.class_weights"),
         ("data.labels",),

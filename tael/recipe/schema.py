@@ -17,6 +17,7 @@ __all__ = [
     "Columns",
     "Compress",
     "Data",
+    "Freeze",
     "Kind",
     "Machine",
     "Model",
@@ -42,6 +43,8 @@ Languages = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...], BeforeValidator(_as_list)
 ]
 Kind = Literal["single", "multi", "regression"]  # of label
+_Beta = Annotated[float, Field(ge=0, lt=1)]
+Freeze = Annotated[int, Field(ge=1)] | Literal["embeddings", "body"]
 Schedule = Literal[
     "linear", "cosine", "exponential", "polynomial", "inverse-sqrt", "stable", "constant"
 ]
@@ -191,8 +194,10 @@ class Data(Section):
 class Tokenizer(Section):
     """How text becomes ids; not used where `model.from` brings a tokenizer."""
 
-    kind: Literal["unigram", "wordpiece", "bpe"] = Field(
-        "unigram", description="Subword model; unigram makes common Chinese words one unit."
+    kind: Literal["unigram", "wordpiece", "bpe", "bytes"] = Field(
+        "unigram",
+        description="Subword model; unigram makes common Chinese words one unit; bytes keeps every "
+        "character and line end as it is, for models that write.",
     )
     vocab: int = Field(
         8000, ge=100, le=500_000, description="Number of units, special ones included."
@@ -202,13 +207,18 @@ class Tokenizer(Section):
 class Model(Section):
     """The Transformer: a preset, or a checkpoint to start from."""
 
+    architecture: Literal["encoder", "decoder", "encoder-decoder"] = Field(
+        "encoder",
+        description="encoder reads (BERT's kind), decoder writes on (Llama's), encoder-decoder "
+        "reads one text and writes another (T5's).",
+    )
     preset: Literal["tiny", "small", "medium", "base"] = Field(
         "small", description="Sizes to start from; single sizes below override it."
     )
     from_: str | None = Field(
         None,
         alias="from",
-        description="Folder in Hugging Face BERT layout, package://PYTHON_PACKAGE/FOLDER, or "
+        description="Folder in Hugging Face layout, package://PYTHON_PACKAGE/FOLDER, or "
         "hub://OWNER/NAME@REVISION (extra hub).",
     )
     hidden: int = Field(256, ge=8, description="Width of the hidden state.")
@@ -264,8 +274,28 @@ class Stage(Section):
     cooldown: float = Field(
         0.2, gt=0, le=1, description="Share of the steps over which the stable schedule falls."
     )
+    optimizer: Literal["adamw", "adam", "sgd", "adafactor", "lion", "muon"] = Field(
+        "adamw",
+        description="How gradients become steps. lion wants a third to a tenth of the rate; the "
+        "rate of adafactor is a share of each weight's size; muon leaves embeddings, biases, norms "
+        "and the head to adamw.",
+    )
+    betas: tuple[_Beta, _Beta] | None = Field(
+        None,
+        description="Memory of the gradient's mean and of its square; default 0.9 and 0.999, of "
+        "lion 0.9 and 0.99.",
+    )
+    eps: float = Field(1e-8, gt=0, description="Added to Adam's divisor.")
+    momentum: float | None = Field(
+        None, ge=0, lt=1, description="Memory of sgd (default 0.9) and of muon (0.95)."
+    )
     clip: float = Field(1.0, ge=0, description="Largest gradient norm; 0 clips nothing.")
-    decay: float = Field(0.01, ge=0, description="Decoupled weight decay; not on biases and norms.")
+    decay: float = Field(
+        0.01,
+        ge=0,
+        description="Weight decay, not on biases and norms: decoupled, but a part of the gradient "
+        "with adam and sgd.",
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="Arithmetic; auto takes bfloat16 where this machine was measured faster.",
@@ -274,7 +304,7 @@ class Stage(Section):
 
 
 class Pretrain(Stage):
-    """Masked-language-model pretraining on text without labels."""
+    """Pretraining on text without labels."""
 
     text: Paths | None = Field(
         None, description="Text files for pretraining; none: the training texts themselves."
@@ -282,7 +312,18 @@ class Pretrain(Stage):
     steps: int = Field(0, ge=0, description="Optimiser steps; 0 pretrains nothing.")
     rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
     batch: int = Field(64, ge=1, description="Packed rows per optimiser step.")
-    mask: float = Field(0.15, gt=0, lt=1, description="Share of the tokens chosen as targets.")
+    objective: Literal["auto", "mlm", "clm", "span", "denoise"] = Field(
+        "auto",
+        description="mlm: hidden tokens (encoder); clm: every next token (decoder); span: hidden "
+        "stretches (T5's, encoder-decoder); denoise: a spoilt text whole again (BART's). auto: as "
+        "the architecture has it, span for an encoder-decoder.",
+    )
+    mask: float = Field(0.15, gt=0, lt=1, description="Share of the tokens that are hidden.")
+    span: float = Field(
+        3.0,
+        ge=1,
+        description="Mean length, in tokens, of the stretches that span and denoise hide.",
+    )
 
 
 class Train(Stage):
@@ -292,6 +333,18 @@ class Train(Stage):
     steps: int | None = Field(None, ge=1, description="Optimiser steps; or epochs.")
     l1: float = Field(0.0, ge=0, description="L1 penalty on the weights.")
     l2: float = Field(0.0, ge=0, description="L2 penalty on the weights, added to the loss.")
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Every layer learns at this share of the rate of the layer above it; the head "
+        "has the full rate.",
+    )
+    freeze: Freeze | None = Field(
+        None,
+        description="What keeps its weights: the embeddings, with as many of the lowest layers, or "
+        "the whole body.",
+    )
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Share of each target spread evenly over the classes."
     )
