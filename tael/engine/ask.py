@@ -28,7 +28,10 @@ class Writer(Protocol):
     """An opened model, as far as writing needs it: `tael.load` gives one."""
 
     path: Path
-    settings: Settings | None
+
+    @property
+    def settings(self) -> Settings | None:
+        """How its makers let it write."""
 
     @property
     def tokenizer(self) -> "Tokenizer | None":

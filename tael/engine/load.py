@@ -1,7 +1,8 @@
 """`tael.load`: open whatever can answer, write or be looked into, by its path."""
 
+import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,9 +19,9 @@ from tael.recipe.package import resolve
 if TYPE_CHECKING:
     import torch
 
-    from tael.model.settings import Settings
-
 __all__ = ["Loaded", "load"]
+
+_log = logging.getLogger(__name__)
 
 DType = Literal["auto", "float32", "bfloat16", "float16", "float64"]
 _WORDS = ("tokenizer.json", "vocab.txt", "vocab.json", *FILES)
@@ -68,8 +69,9 @@ def _answering(engine: Engine, dtype: "torch.dtype | None") -> Loaded:
     network = runtime.network if isinstance(runtime, TorchRuntime) else None
     if network is not None and dtype is not None:
         network.to(dtype)  # in place: the engine computes with it too
-    lexicon = open_lexicon(engine.folder) if engine.variant.runtime != "linear" else None
-    return Loaded(engine.folder, network=network, lexicon=lexicon, engine=engine)
+    has_words = engine.variant.runtime != "linear"
+    words = partial(open_lexicon, engine.folder) if has_words else None
+    return Loaded(engine.folder, network=network, words=words, engine=engine)
 
 
 def _bare(folder: Path, dtype: "torch.dtype | None") -> Loaded:
@@ -82,11 +84,20 @@ def _bare(folder: Path, dtype: "torch.dtype | None") -> Loaded:
         if dtype is not None:
             network.to(dtype)
     else:
-        network, _ = open_folder(folder, dtype=dtype)
+        network, _ = open_folder(folder, dtype=dtype, vocabulary=False)
     has_words = any((folder / name).is_file() for name in _WORDS)
-    lexicon = open_lexicon(folder) if has_words else None
-    settings = _ended(model_settings(folder, network.raw or {}), lexicon)
-    return Loaded(folder, network=network, lexicon=lexicon, settings=settings)
+    words = partial(_words, folder, network.config.vocab) if has_words else None
+    settings = model_settings(folder, network.raw or {})
+    return Loaded(folder, network=network, words=words, settings=settings)
+
+
+def _words(folder: Path, vocab: int) -> Lexicon:
+    """Open the tokenizer of a folder; CheckpointError where it does not fit the weights."""
+    from tael.model.vocabulary import check_vocabulary
+
+    for line in check_vocabulary(folder, vocab):
+        _log.warning(line)
+    return open_lexicon(folder)
 
 
 def _gguf(path: Path, dtype: "torch.dtype | None", bits: int | None) -> Loaded:
@@ -95,8 +106,8 @@ def _gguf(path: Path, dtype: "torch.dtype | None", bits: int | None) -> Loaded:
 
     network, said = open_gguf(path, _bf16(dtype, bits) if bits == 8 else dtype)
     lexicon = gguf_lexicon(said, path)
-    settings = _ended(Settings(end=_gguf_ends(said, lexicon)), lexicon)
-    return Loaded(path, network=network, lexicon=lexicon, settings=settings)
+    settings = Settings(end=_gguf_ends(said, lexicon))
+    return Loaded(path, network=network, words=lambda: lexicon, settings=settings)
 
 
 def _gguf_ends(said: Mapping[str, Any], lexicon: Lexicon) -> tuple[int, ...]:
@@ -105,13 +116,6 @@ def _gguf_ends(said: Mapping[str, Any], lexicon: Lexicon) -> tuple[int, ...]:
     added = lexicon.tokenizer.get_added_tokens_decoder().items()
     found += [id_ for id_, token in added if token.special and token.content in _END_TEXTS]
     return tuple(dict.fromkeys(int(id_) for id_ in found if id_ is not None))
-
-
-def _ended(settings: "Settings", lexicon: Lexicon | None) -> "Settings":
-    """Return the settings with an end token: the tokenizer's, where the model names none."""
-    if settings.end or lexicon is None or lexicon.roles.eos is None:
-        return settings
-    return replace(settings, end=(lexicon.roles.eos,))
 
 
 def _bf16(dtype: "torch.dtype | None", bits: int | None) -> "torch.dtype | None":

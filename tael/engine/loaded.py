@@ -3,7 +3,9 @@
 Letters: B rows · T positions · N texts · C classes · D hidden · V vocabulary.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -42,8 +44,8 @@ class Loaded:
     """A run, a variant, a Hugging Face folder or a GGUF file, opened.
 
     `network`, `lexicon` and its `tokenizer` are None where there is none: a linear model or an ONNX
-    graph has no network, a bare folder of weights no tokenizer. `settings` is how its makers let it
-    write.
+    graph has no network, a bare folder of weights no tokenizer. What is not needed to open it is
+    read when first asked for: the numbers of the weights, and the lexicon, which `words` opens.
     """
 
     def __init__(
@@ -51,15 +53,27 @@ class Loaded:
         path: Path,
         *,
         network: "Network | None",
-        lexicon: Lexicon | None,
+        words: Callable[[], Lexicon] | None,
         engine: Engine | None = None,
         settings: "Settings | None" = None,
     ) -> None:
         self.path = path
         self.network = network
-        self.lexicon = lexicon
         self.engine = engine
-        self.settings = settings
+        self._words, self._settings = words, settings
+
+    @cached_property
+    def lexicon(self) -> Lexicon | None:
+        """Tokenizer, roles and templates; CheckpointError where their files are damaged."""
+        return None if self._words is None else self._words()
+
+    @cached_property
+    def settings(self) -> "Settings | None":
+        """How its makers let it write; where they name no end, the tokenizer's ends a text."""
+        said, lexicon = self._settings, self.lexicon
+        if said is None or said.end or lexicon is None or lexicon.roles.eos is None:
+            return said
+        return replace(said, end=(lexicon.roles.eos,))
 
     @property
     def tokenizer(self) -> "Tokenizer | None":
@@ -96,12 +110,17 @@ class Loaded:
 
         The mask is 1 at real tokens, and padding may stand on either side; None: all are real.
         What an encoder-decoder has written so far is `decoder_ids_BT`, all of it real.
+        CheckpointError where the answer is NaN or infinity, here and in all that follows.
         """
         import torch
 
+        from tael.model.finite import check
+
         with torch.inference_mode():
             batch = _batch(ids_BT, mask_BT, self.opened())
-            return self.opened().logits(self._both(batch, decoder_ids_BT))
+            answer = self.opened().logits(self._both(batch, decoder_ids_BT))
+            check(answer, self.opened())
+            return answer
 
     def hidden(
         self,
@@ -117,6 +136,7 @@ class Loaded:
         """
         import torch
 
+        from tael.model.finite import check
         from tael.model.transformer import EncoderDecoder
 
         network, states = self.opened(), list["Tensor"]()
@@ -130,6 +150,7 @@ class Loaded:
             raise UsageError(
                 f"{self.path}: has layers 0 (embeddings) to {len(states) - 1}, not {layer}"
             )
+        check(states[layer], network)
         return states[layer]
 
     def embed(self, texts: Sequence[str], *, max_tokens: int | None = None) -> NDArray[np.float32]:
@@ -240,8 +261,6 @@ class Loaded:
 
     def _both(self, source: "Batch", decoder_ids_BT: "Tensor | None") -> "Batch":
         """Return the batch that the network takes; an encoder-decoder reads one and writes one."""
-        from dataclasses import replace
-
         if (self.opened().config.stacks == "both") != (decoder_ids_BT is not None):
             takes = "needs" if decoder_ids_BT is None else "does not take"
             raise UsageError(f"{self.path}: {takes} decoder_ids_BT, what it has written so far")

@@ -11,6 +11,7 @@ from torch import Tensor
 from tael.errors import DataError
 from tael.model.batch import Batch
 from tael.model.cache import Cache
+from tael.model.finite import check
 from tael.model.network import Network
 from tael.model.settings import Settings
 
@@ -21,7 +22,8 @@ class Reader:
     """Texts as far as they are read, and the scores of each one's next token, `logits_BV`.
 
     `prompts` are what a decoder goes on from, or the source of an encoder-decoder, whose decoder
-    begins with `start`. There is room for `more` tokens a text.
+    begins with `start`. There is room for `more` tokens a text. CheckpointError where scores are
+    NaN or infinite.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Reader:
             self.logits_BV = network.logits(batch, self.cache)[:, -1]
         else:
             self.logits_BV = network.logits(_left(prompts, self.device), self.cache)
+        check(self.logits_BV, network)
 
     def read(self, ids_BT: Sequence[Sequence[int]]) -> Tensor:
         """Read new tokens, as many of each text; return (B, T, V), which ends in `logits_BV`."""
@@ -48,6 +51,7 @@ class Reader:
         length = batch.ids_BT.shape[1]
         self._positions = [at + length for at in self._positions]
         logits_BTV = self.network.logits(batch, self.cache)
+        check(logits_BTV, self.network)
         self.logits_BV = logits_BTV[:, -1]
         return logits_BTV
 

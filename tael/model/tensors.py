@@ -1,11 +1,14 @@
 """Tensors between files and a network: mapped, stacked, turned and taken apart again.
 
 A tensor that is ours as it lies stays mapped to its file: opening costs no copy, and pages come in
-when they are used. Those that we hold stacked or turned are read straight into their place.
+when they are used. Those that we hold stacked, turned or in another type are read straight into
+their place, when they are first asked for.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
+from mmap import ACCESS_COPY, mmap
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +22,9 @@ from tael.model.families.base import Family, Names
 from tael.model.ffn import Stacked
 from tael.model.header import Source
 from tael.model.network import Network
+from tael.model.waiting import OpenFile, give, wait
 
-__all__ = ["DTYPES", "Place", "places", "read_tensors", "written"]
+__all__ = ["DTYPES", "Place", "fill", "places", "written"]
 
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -77,60 +81,70 @@ def _place(
     return Place(tuple(bare), parts, shape, "/" in marks, turned, "~" in marks)
 
 
-def read_tensors(
-    found: Mapping[str, Sequence[Source]], where: Mapping[str, Place], dtype: torch.dtype | None
-) -> dict[str, Tensor]:
-    """Return our parameters from their sources, in `dtype` (None: as the file has them)."""
-    maps: dict[Path, NDArray[np.uint8]] = {}
-    state = {}
+def fill(
+    network: Network,
+    found: Mapping[str, Sequence[Source]],
+    where: Mapping[str, Place],
+    dtype: torch.dtype | None,
+) -> None:
+    """Give a network its parameters from their sources, in `dtype` (None: as the file has them).
+
+    CheckpointError, later, where a file turns out to end within a tensor.
+    """
+    files: dict[Path, _File] = {}
     for name, sources in found.items():
+        for source in sources:
+            if source.path not in files:
+                files[source.path] = _File(source.path)
         place = where[name]
         kind = dtype or DTYPES[sources[0].entry.dtype]
-        whole = len(sources) == 1 and not place.turned
-        if whole and DTYPES[sources[0].entry.dtype] == kind:
-            state[name] = _mapped(sources[0], maps).view(place.shape)
+        path, _, leaf = name.rpartition(".")
+        module = network.get_submodule(path)
+        if len(sources) == 1 and not place.turned and DTYPES[sources[0].entry.dtype] == kind:
+            tensor = files[sources[0].path].mapped(sources[0]).view(place.shape)
+            give(module, leaf, tensor)
         else:
-            state[name] = _joined(sources, place, kind, maps)
-    return state
+            parts = [(files[source.path], source) for source in sources]
+            wait(module, leaf, partial(_joined, parts, place, kind))
 
 
-def _mapped(source: Source, maps: dict[Path, NDArray[np.uint8]]) -> Tensor:
-    """Return a tensor whose memory is the file's; what is written to it stays in this process."""
-    entry = source.entry
-    if entry.stop == entry.start:
-        return torch.empty(entry.shape, dtype=DTYPES[entry.dtype])
-    if source.path not in maps:
-        maps[source.path] = np.memmap(source.path, np.uint8, "c")
-    raw = torch.from_numpy(maps[source.path][entry.start : entry.stop])
-    try:
-        return raw.view(DTYPES[entry.dtype]).view(entry.shape)
-    except RuntimeError:  # its first byte lies where no number of this kind may begin
-        return raw.clone().view(DTYPES[entry.dtype]).view(entry.shape)
+class _File(OpenFile):
+    """A file of tensors, mapped where its bytes are ours as they lie."""
+
+    @cached_property
+    def bytes_(self) -> NDArray[np.uint8]:
+        """All of it; what is written to it stays in this process."""
+        return np.frombuffer(mmap(self.number, 0, access=ACCESS_COPY), np.uint8)
+
+    def mapped(self, source: Source) -> Tensor:
+        """Return a tensor whose memory is the file's."""
+        entry = source.entry
+        if entry.stop == entry.start:
+            return torch.empty(entry.shape, dtype=DTYPES[entry.dtype])
+        raw = torch.from_numpy(self.bytes_[entry.start : entry.stop])
+        try:
+            return raw.view(DTYPES[entry.dtype]).view(entry.shape)
+        except RuntimeError:  # its first byte lies where no number of this kind may begin
+            return raw.clone().view(DTYPES[entry.dtype]).view(entry.shape)
+
+    def into(self, part: Tensor, source: Source) -> None:
+        """Read a tensor into one of its type."""
+        target: Any = part.view(-1).view(torch.uint8).numpy()
+        if not self.read(target, source.entry.start):
+            raise CheckpointError(
+                f"{source.path}: ends within tensor {source.name!r}; fetch it again"
+            )
 
 
-def _joined(
-    sources: Sequence[Source],
-    place: Place,
-    dtype: torch.dtype,
-    maps: dict[Path, NDArray[np.uint8]],
-) -> Tensor:
+def _joined(parts: Sequence[tuple[_File, Source]], place: Place, dtype: torch.dtype) -> Tensor:
     out = torch.empty(place.shape, dtype=dtype)
-    for source, part in zip(sources, torch.split(out, list(place.parts)), strict=True):
+    for (file, source), part in zip(parts, torch.split(out, list(place.parts)), strict=True):
         if DTYPES[source.entry.dtype] == dtype and not place.turned:
-            _fill(part, source)
+            file.into(part, source)
         else:
-            mapped = _mapped(source, maps)
+            mapped = file.mapped(source)
             part.copy_(mapped.T if place.turned else mapped.view(part.shape))
     return out
-
-
-def _fill(part: Tensor, source: Source) -> None:
-    into: Any = part.view(-1).view(torch.uint8).numpy()
-    with source.path.open("rb") as file:
-        file.seek(source.entry.start)
-        size = file.readinto(into)
-    if size != source.entry.stop - source.entry.start:
-        raise CheckpointError(f"{source.path}: ends within tensor {source.name!r}; fetch it again")
 
 
 def written(

@@ -29,9 +29,10 @@ from tael.model.fit import compare
 from tael.model.head import ClassifyHead, Head, HeadKind, PoolHead, TokenHead, VocabHead
 from tael.model.header import WEIGHTS, Source, find_sources
 from tael.model.network import Network, initialise, shapes
-from tael.model.tensors import DTYPES, Place, places, read_tensors, written
+from tael.model.tensors import DTYPES, Place, fill, places, written
 from tael.model.tied import without_copies
 from tael.model.vocabulary import check_vocabulary
+from tael.model.waiting import give
 from tael.recipe.package import resolve
 
 __all__ = [
@@ -56,7 +57,6 @@ class Report:
     missing: tuple[str, ...] = ()  # needed by the head, not in the file
     unexpected: tuple[str, ...] = ()  # in the file, not used
     new: tuple[str, ...] = ()  # initialised here, so they must be trained before they mean anything
-    nonfinite: tuple[str, ...] = ()  # hold NaN or infinity
     warnings: tuple[str, ...] = field(default=())  # the above and more, in words, one line each
 
 
@@ -69,17 +69,21 @@ def open_folder(
     droppath: float = 0.0,
     seed: int = 0,
     dtype: torch.dtype | None = torch.float32,
+    vocabulary: bool = True,
 ) -> tuple[Network, Report]:
     """Open a folder as a network, in evaluation mode; `dtype` None keeps the file's.
 
+    Only headers are read: numbers come when they are first asked for.
     `auto`, and heads of classes without `classes`, take the head that the file has, whole, and
     never make one up: the way to open a model that is to answer. `mlm`, and heads of classes with
     `classes`, are for training: what the file lacks of the head, or has for another number of
     classes, is new, drawn from `seed` and reported.
-    `dropout` replaces all of the file's; raises CheckpointError for whatever cannot be used.
+    `dropout` replaces all of the file's; without `vocabulary` the tokenizer beside the weights is
+    the caller's to check. Raises CheckpointError for whatever cannot be used.
     """
     raw = read_config(folder)
     family, config, warnings = _config(folder, raw)
+    warnings += check_vocabulary(folder, config.vocab) if vocabulary else []
     config = _dropping(config, dropout, droppath)
     sources, config, doubts = without_copies(
         folder, family, config, _sources(folder, family, config)
@@ -95,11 +99,12 @@ def open_folder(
     lacking = compare(folder, where, found, sources, may_lack=may_lack)
     kind_of = _dtype(sources) if dtype is None else dtype
     wanted = {name: found[name] for name in where if name not in lacking}
-    state = read_tensors(wanted, where, kind_of)
-    fresh = _fresh(kind, config, classes or 0, seed) if lacking else {}
-    more = {name: fresh[name].to(kind_of) for name in lacking}
-    # Not strict: a matrix that two modules share stands once among the parameters just checked.
-    network.load_state_dict(state | more, strict=False, assign=True)
+    fill(network, wanted, where, kind_of)
+    if lacking:
+        fresh = _fresh(kind, config, classes or 0, seed)
+        for name in lacking:
+            path, _, leaf = name.rpartition(".")
+            give(network.get_submodule(path), leaf, fresh[name].to(kind_of))
     network.raw = raw
     used = {source.name for parts in wanted.values() for source in parts}
     needed = [(their, where[name]) for name in lacking for their in where[name].names]
@@ -110,7 +115,6 @@ def open_folder(
         missing=tuple(absent),
         unexpected=tuple(sorted(s.name for s in sources.values() if s.name not in used)),
         new=tuple(lacking),
-        nonfinite=tuple(name for name, tensor in state.items() if not _finite(tensor)),
         warnings=(*warnings, *doubts),
     )
     return network.eval(), _say(report)
@@ -169,7 +173,6 @@ def _config(folder: Path, raw: Raw) -> tuple[Family, ModelConfig, list[str]]:
         )
     if "auto_map" in raw:
         warnings.append(f"{path}: auto_map asks to run the checkpoint's own code; it is ignored")
-    warnings += check_vocabulary(folder, config.vocab)
     return family, config, warnings
 
 
@@ -265,11 +268,6 @@ def _dtype(sources: Mapping[str, Source]) -> torch.dtype:
     return DTYPES[size.most_common(1)[0][0]]
 
 
-def _finite(tensor: Tensor) -> bool:
-    """Whether no number is NaN or infinite; a sum shows it at a fraction of the cost."""
-    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
-
-
 def _fresh(kind: HeadKind, config: ModelConfig, classes: int, seed: int) -> dict[str, Tensor]:
     head = _make_head(kind, config, classes)
     if head is None:
@@ -284,7 +282,6 @@ def _say(report: Report) -> Report:
         # A new head is made only for training, where it is what was asked for.
         (logging.INFO, report.new, "not in the file, so new and untrained"),
         (logging.WARNING, report.unexpected, "in the file, not used"),
-        (logging.WARNING, report.nonfinite, "hold NaN or infinity: this model cannot answer"),
     ):
         if names:
             shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -17,6 +17,7 @@ from torch.testing import assert_close
 
 from tael.errors import CheckpointError, UsageError
 from tael.model.batch import Batch
+from tael.model.finite import check
 from tael.model.head import ClassifyHead, VocabHead
 from tael.model.network import Network
 from tael.model.weights import open_folder, resolve, save_folder
@@ -180,14 +181,20 @@ def test_misfitting_tensors_are_listed_with_names_and_shapes(saved: Path) -> Non
     assert "embeddings.LayerNorm.bias is missing" in message
 
 
-def test_weights_that_hold_nan_are_named(saved: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_weights_that_hold_nan_are_named_when_they_answer(
+    saved: Path, documents: list[Tensor]
+) -> None:
     def spoil(tensors: dict[str, Tensor]) -> None:
         tensors["bert.encoder.layer.0.output.dense.bias"][3] = float("nan")
 
+    sound, batch = open_folder(saved)[0], padded(documents)
+    check(sound.logits(batch), sound)
     edit_weights(saved, spoil)
-    _, report = open_folder(saved)
-    assert report.nonfinite == ("body.blocks.0.ffn.down.bias",)
-    assert "NaN or infinity" in caplog.text
+    spoilt, _ = open_folder(saved)
+    with pytest.raises(CheckpointError, match=r"hold them in body\.blocks\.0\.ffn\.down\.bias;"):
+        check(spoilt.logits(batch), spoilt)
+    with pytest.raises(CheckpointError, match="its numbers grow beyond float16"):
+        check(sound.logits(batch).half() * torch.inf, sound)
 
 
 def test_code_that_comes_with_a_checkpoint_is_not_run(saved: Path) -> None:
