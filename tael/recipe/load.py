@@ -37,7 +37,7 @@ _ALTERNATIVES: tuple[tuple[KeyPath, KeyPath], ...] = (
     (("train", "epochs"), ("train", "steps")),
     (("model", "preset"), ("model", "from")),
 )
-_SIZES = ("preset", "hidden", "layers", "heads", "ffn")
+_SIZES = ("architecture", "preset", "hidden", "layers", "heads", "ffn")
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -244,10 +244,18 @@ def _fill(values: dict[str, Any]) -> None:
         preset = model.get("preset", "small")
         file = resources.files("tael.recipe") / "presets" / f"{preset}.yaml"
         if isinstance(preset, str) and preset.isalnum() and file.is_file():
-            model |= parse(file.read_text(encoding="utf-8")).values | model
+            sizes = parse(file.read_text(encoding="utf-8")).values
+            if model.get("architecture", "encoder") != "encoder":
+                sizes["ffn"] = _gated(sizes["ffn"])
+            model |= sizes | model
     train = values.setdefault("train", {})
     if isinstance(train, dict) and "epochs" not in train and "steps" not in train:
         train["epochs"] = 3.0
+
+
+def _gated(ffn: int) -> int:
+    """Return the width at which a gated layer, of three matrices, has the weights of one of two."""
+    return -(-2 * ffn // (3 * 64)) * 64
 
 
 def _finish(draft: _Draft) -> Recipe:

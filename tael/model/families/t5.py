@@ -78,6 +78,7 @@ def _read(raw: Raw) -> ModelConfig:
 
 def _write(config: ModelConfig) -> Raw:
     sizes = {their: getattr(config, our) for our, their in _KEYS.items()}
+    sizes |= {"d_kv": config.width, "num_decoder_layers": config.depth("decoder")}
     bend = activation_name(config.activation)
     bend = f"gated-{bend}".replace("gelu_new", "gelu") if config.gated else bend
     more = {"feed_forward_proj": bend, "scale_decoder_outputs": config.logit_scale != 1.0}
