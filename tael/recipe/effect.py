@@ -117,7 +117,7 @@ def _unread(recipe: Recipe, role: str) -> bool:
 def _learns(recipe: Recipe, *objectives: str) -> bool:
     """Whether pretraining has one of these objectives; false where only the checkpoint knows."""
     usual = {"encoder": "mlm", "decoder": "clm", "encoder-decoder": "span"}
-    wanted = recipe.pretrain.objective
+    wanted: str = recipe.pretrain.objective
     if wanted == "auto" and recipe.model.from_ is None:
         wanted = usual[recipe.model.architecture]
     return wanted in objectives
@@ -164,6 +164,12 @@ _RULES = (
         ("train.freeze",),
         lambda recipe: recipe.train.freeze == "body",
         "set freeze to a number of layers",
+    ),
+    _Rule(
+        ("train.adversary",),
+        ("train.freeze",),
+        lambda recipe: recipe.train.freeze is not None,
+        "remove freeze",
     ),
     _Rule(
         ("train.label_smoothing", "train.class_weights"),

@@ -345,6 +345,19 @@ class Train(Stage):
         description="What keeps its weights: the embeddings, with as many of the lowest layers, or "
         "the whole body.",
     )
+    average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Memory of a running mean of the weights (0.999), which is scored and kept in "
+        "their place; 0: none.",
+    )
+    adversary: float = Field(
+        0.0,
+        ge=0,
+        description="How far the token embeddings are moved against the model (FGM; 1.0) for a "
+        "second pass over each batch; 0: no second pass.",
+    )
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Share of each target spread evenly over the classes."
     )

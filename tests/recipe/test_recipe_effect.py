@@ -61,6 +61,7 @@ def test_the_line_says_where_why_and_what_to_do(write: Write) -> None:
         (["train.optimizer=lion", "train.eps=1e-6"], ["train.optimizer=adam"]),
         (["train.momentum=0.8"], ["train.optimizer=muon"]),
         (["train.freeze=body", "train.layer_decay=0.9"], ["train.freeze=2"]),
+        (["train.freeze=embeddings", "train.adversary=1.0"], ["train.freeze=null"]),
         (["train.micro_batch=64"], ["train.batch=128"]),
         (["data.labels=regression", "train.label_smoothing=0.1"], ["data.labels=multi"]),
         (["data.labels=regression", "train.class_weights=balanced"], ["data.labels=single"]),
