@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tael.model.batch import Batch
 from tael.model.config import ModelConfig
 from tael.model.document import Groups, join, part
+from tael.model.dropout import dropout as drop
 from tael.model.ffn import Stacked
 from tael.model.norm import RMSNorm
 from tael.model.position import Rotation, rotate
@@ -207,7 +208,7 @@ def _attend_plain(
         hidden = mask.dtype == torch.bool
         scores_BHTS = scores_BHTS.masked_fill(~mask, -torch.inf) if hidden else scores_BHTS + mask
     weights_BHTS = scores_BHTS.softmax(dim=-1)
-    return F.dropout(weights_BHTS, dropout) @ v_BGSK
+    return drop(weights_BHTS, dropout) @ v_BGSK
 
 
 def visible(batch: Batch, *, causal: bool, window: int | None) -> Tensor | None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tael.model.attention import Attention, Memory, Store, View
 from tael.model.config import ModelConfig
+from tael.model.dropout import Dropout
 from tael.model.ffn import FeedForward
 from tael.model.norm import norm
 
@@ -56,7 +57,7 @@ class Block(nn.Module):
         self.attention_after = norm(config) if after else None
         self.cross_after = norm(config) if after and cross else None
         self.ffn_after = norm(config) if after else None
-        self.drop = nn.Sequential(nn.Dropout(config.dropout), DropPath(config.droppath))
+        self.drop = nn.Sequential(Dropout(config.dropout), DropPath(config.droppath))
 
     def forward(
         self, x_BTD: Tensor, view: View, memory: Memory | None = None, store: Store | None = None

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tael.model.config import ModelConfig
+from tael.model.dropout import Dropout
 
 __all__ = ["FeedForward", "Stacked", "activation"]
 
@@ -52,7 +53,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(config.ffn, config.hidden, bias=config.ffn_bias)
         self.activation = activation(config.activation)
         self.gated = config.gated
-        self.dropout = nn.Dropout(config.ffn_dropout)
+        self.dropout = Dropout(config.ffn_dropout)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Return (B, T, D)."""

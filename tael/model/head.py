@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from tael.model.batch import Batch
 from tael.model.config import ModelConfig
+from tael.model.cross_entropy import summed_cross_entropy
+from tael.model.dropout import Dropout
 from tael.model.ffn import activation
 from tael.model.norm import norm
 
@@ -57,7 +59,7 @@ class ClassifyHead(nn.Module):
         super().__init__()
         self.pool = config.pool
         self.pooler = PoolHead(config) if config.pool_activation != "none" else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.classifier = nn.Linear(config.hidden, classes, bias=config.class_bias)
         self.scale, self.center = scale, center
 
@@ -84,7 +86,7 @@ class TokenHead(nn.Module):
             self.dense = nn.Linear(config.hidden, config.hidden, bias=config.pool_bias)
             self.activation = activation(config.pool_activation)
             self.norm = norm(config) if config.pool_norm else nn.Identity()
-        self.dropout = nn.Dropout(config.dropout if kind == "tag" else 0.0)
+        self.dropout = Dropout(config.dropout if kind == "tag" else 0.0)
         self.classifier = nn.Linear(config.hidden, classes)
 
     def forward(self, hidden_BTD: Tensor, batch: Batch, embedding_VD: Tensor) -> Tensor:
@@ -117,19 +119,38 @@ class VocabHead(nn.Module):
 
     def forward(self, hidden_BTD: Tensor, batch: Batch, embedding_VD: Tensor) -> Tensor:
         """Return logits (N, V) at the chosen positions only, or (B, T, V) at all of them."""
-        x_ND = chosen(hidden_BTD, batch)
-        if self.transform:
-            x_ND = self.norm(self.activation(self.dense(x_ND)))
-        if self.scale != 1.0:
-            x_ND = x_ND * self.scale
+        x_ND = self._states(hidden_BTD, batch)
         if self.coded is not None:
             logits_NV: Tensor = self.coded(x_ND)
         else:
-            matrix_VD = embedding_VD if self.weight is None else self.weight
-            logits_NV = F.linear(x_ND, matrix_VD, self.bias)
+            logits_NV = F.linear(x_ND, self._matrix(embedding_VD), self.bias)
         if self.cap is not None:
             logits_NV = self.cap * torch.tanh(logits_NV / self.cap)
         return logits_NV
+
+    def loss(
+        self, hidden_BTD: Tensor, batch: Batch, embedding_VD: Tensor, smoothing: float = 0.0
+    ) -> Tensor:
+        """Return the cross-entropy with `batch.targets`, summed; scores are never held at once."""
+        assert batch.targets is not None, "a batch without targets has no loss"
+        x_ND = self._states(hidden_BTD, batch).flatten(0, -2)
+        return summed_cross_entropy(
+            x_ND,
+            self._matrix(embedding_VD),
+            batch.targets.flatten(),
+            self.bias,
+            smoothing=smoothing,
+            cap=self.cap,
+        )
+
+    def _states(self, hidden_BTD: Tensor, batch: Batch) -> Tensor:
+        x_ND = chosen(hidden_BTD, batch)
+        if self.transform:
+            x_ND = self.norm(self.activation(self.dense(x_ND)))
+        return x_ND if self.scale == 1.0 else x_ND * self.scale
+
+    def _matrix(self, embedding_VD: Tensor) -> Tensor:
+        return embedding_VD if self.weight is None else self.weight
 
 
 def chosen(hidden_BTD: Tensor, batch: Batch) -> Tensor:

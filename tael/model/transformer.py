@@ -15,6 +15,7 @@ from tael.model.block import Block
 from tael.model.cache import Cache
 from tael.model.config import ModelConfig
 from tael.model.document import Groups, group
+from tael.model.dropout import Dropout
 from tael.model.norm import norm
 from tael.model.position import (
     Alibi,
@@ -43,7 +44,7 @@ class Embedding(nn.Module):
         kind = kinds.get(config.position)
         self.positions = kind(config) if kind else None
         self.norm = norm(config, config.token_width) if config.embedding_norm else nn.Identity()
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         narrow = config.embedding_size is not None
         self.widen = nn.Linear(config.token_width, config.hidden) if narrow else nn.Identity()
 
@@ -79,7 +80,7 @@ class Transformer(nn.Module):
             for n in range(-(-self.depth // config.sharing))
         )
         self.final_norm = norm(config) if config.final_norm else nn.Identity()
-        self.dropout = nn.Dropout(config.dropout if config.final_norm else 0.0)
+        self.dropout = Dropout(config.dropout if config.final_norm else 0.0)
         self.bias: RelativeBias | Alibi | None = None
         if config.position == "relative":
             self.bias = RelativeBias(config, both_ways=not self.causal)

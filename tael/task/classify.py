@@ -279,6 +279,10 @@ class Classify:
         error_B = (logits_BC.squeeze(-1) - targets) / self.scale
         return error_B.square().sum()
 
+    def objective(self, network: "Network", batch: "Batch") -> "Tensor":
+        """Return the loss of a batch, summed over its records, in float32."""
+        return self.loss(self.logits(network, batch).float(), batch)
+
     def supervised(self, batch: "Batch") -> float:
         """Return the number (or the weight) of the texts; for multi, of texts times labels."""
         targets = batch.targets

@@ -38,6 +38,13 @@ class MaskedLM:
         ordinary_V[self._special] = False
         self._ordinary = ordinary_V.nonzero().flatten()
 
+    def wrap(
+        self, piece: NDArray[np.integer], *, begins: bool = True, ends: bool = True
+    ) -> NDArray[np.int64]:
+        """Return `[CLS] piece [SEP]`, wherever in its text it stands, as texts are classified."""
+        cls, sep = self.specials.cls, self.specials.sep
+        return np.concatenate([[cls], piece.astype(np.int64), [sep]])
+
     def batch(
         self, rows: Sequence[Sequence[NDArray[np.int64]]], capacity: int, generator: torch.Generator
     ) -> Batch:
@@ -100,6 +107,11 @@ class MaskedLM:
         """Return the cross-entropy summed over the targets, in float32."""
         assert batch.targets is not None, "a batch without targets has no loss"
         return F.cross_entropy(logits.float(), batch.targets, reduction="sum")
+
+    def objective(self, network: Network, batch: Batch) -> Tensor:
+        """Return the cross-entropy summed over the targets, in float32."""
+        assert isinstance(network.head, VocabHead), "masked tokens are told by a vocabulary head"
+        return network.head.loss(network(batch), batch, network.body.embedding.tokens.weight)
 
     def supervised(self, batch: Batch) -> float:
         """Return the number of targets."""

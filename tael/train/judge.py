@@ -16,7 +16,7 @@ from tael.model.batch import Batch
 from tael.model.network import Network
 from tael.task.base import Example, Task
 from tael.train.loop import Learner, Verdict
-from tael.train.optim import Dtype, precision
+from tael.train.master import Dtype, arithmetic
 
 __all__ = ["Sample", "masked_loss", "sample", "verdict"]
 
@@ -50,7 +50,7 @@ def verdict(network: Network, task: Task, on: Sample, dtype: Dtype) -> Verdict:
     total, weight = 0.0, 0.0
     for part in micro(np.arange(len(lengths)), lengths, _ROWS):
         batch = task.collate([on.examples[i] for i in part])
-        with precision(network, dtype):
+        with arithmetic(network, dtype):
             logits = task.logits(network, batch)
         total += float(task.loss(logits.float(), batch))
         weight += task.supervised(batch)
@@ -72,9 +72,8 @@ def masked_loss(
     network.eval()
     total, weight = 0.0, 0.0
     for batch in batches:
-        with precision(network, dtype):
-            logits = learner.logits(network, batch)
-        total += float(learner.loss(logits.float(), batch))
+        with arithmetic(network, dtype):
+            total += float(learner.objective(network, batch))
         weight += learner.supervised(batch)
     if not weight:
         return []

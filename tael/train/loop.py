@@ -12,12 +12,14 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import Optimizer
 
 from tael.model.batch import Batch
 from tael.recipe.schema import Stage, Train
 from tael.train import checkpoint, guard, optim
+from tael.train.ahead import Ahead
 from tael.train.checkpoint import Position
+from tael.train.master import Dtype, Masters, arithmetic
 from tael.train.schedule import rate_at
 from tael.train.seeds import mix
 from tael.train.track import Track
@@ -28,11 +30,8 @@ __all__ = ["Batches", "Course", "Learner", "Outcome", "Verdict", "evaluation_ste
 class Learner(Protocol):
     """The part of a task that the loop needs."""
 
-    def logits(self, network: Any, batch: Batch) -> Tensor:
-        """Return the network's raw answers."""
-
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Return the loss summed over the supervised items, weights included."""
+    def objective(self, network: Any, batch: Batch) -> Tensor:
+        """Return the loss summed over the supervised items, weights included, in float32."""
 
     def supervised(self, batch: Batch) -> float:
         """Return what that sum is divided by: the number or the total weight of the items."""
@@ -67,7 +66,7 @@ class Course:
     stage: Stage
     steps: int
     seed: int
-    dtype: optim.Dtype
+    dtype: Dtype
     evaluations: int
     keep_best: bool  # restore the best weights by dev at the end
 
@@ -99,33 +98,36 @@ def fit(
     after saving when the user asks to stop; CheckpointError when no checkpoint is whole.
     """
     stage, steps = course.stage, course.steps
-    optimizer = optim.make_optimizer(network, stage.decay)
-    named = dict(network.named_parameters())
-    position = checkpoint.load_newest(root, named, optimizer) or Position(seed=course.seed)
+    masters = Masters(network, course.dtype)
+    optimizer = optim.make_optimizer(masters.learned, stage.decay)
+    work = _Work(network, masters, optimizer, learner, batches, course)
+    position = checkpoint.load_newest(root, masters.named, optimizer) or Position(seed=course.seed)
+    masters.publish()
     marks = evaluation_steps(steps, course.evaluations)
     track.rewind(course.name, position.step)
     track.progress.begin(course.name, position.step, steps)
-    with stop.after_the_step():
+    with stop.after_the_step(), Ahead(batches, position.step, steps) as ahead:
         while position.step < steps and not _out_of_patience(stage, position):
             start = time.perf_counter()
-            rate = rate_at(position.step, steps, stage)
-            values = _step(network, learner, batches, course, optimizer, position.step, rate)
+            window = ahead.take()
+            waited = time.perf_counter() - start
+            values = _step(work, position.step, window, rate_at(position.step, steps, stage))
             position = replace(
                 position, step=position.step + 1, tokens=position.tokens + int(values["tokens"])
             )
-            values["seconds"] = time.perf_counter() - start
-            track.step(course.name, position.step, steps, values)
+            clock = {"seconds": time.perf_counter() - start, "waited": waited}
+            track.step(course.name, position.step, steps, values | clock)
             if position.step in marks:
-                position = _judge(network, course, position, track, evaluate)
+                position = _judge(work, position, track, evaluate)
             if position.step % stage.save_every == 0 or stop.signal:
                 track.sync()
-                checkpoint.save(root, position, named, optimizer)
+                checkpoint.save(root, position, masters.named, optimizer)
             if stop.signal:
                 raise stop.ended(
                     f"{root.parent.parent}: stopped by {stop.signal} after {course.name} step "
                     f"{position.step} of {steps}, saved; the same command goes on from there"
                 )
-    return _finish(network, course, position)
+    return _finish(work, position)
 
 
 def evaluation_steps(steps: int, evaluations: int) -> frozenset[int]:
@@ -134,61 +136,74 @@ def evaluation_steps(steps: int, evaluations: int) -> frozenset[int]:
     return frozenset(-(-steps * k // count) for k in range(1, count + 1))
 
 
-def _step(
-    network: nn.Module,
-    learner: Learner,
-    batches: Batches,
-    course: Course,
-    optimizer: AdamW,
-    step: int,
-    rate: float,
-) -> dict[str, float]:
-    stage = course.stage
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What every step of a stage works with."""
+
+    network: nn.Module
+    masters: Masters
+    optimizer: Optimizer
+    learner: Learner
+    batches: Batches
+    course: Course
+
+
+def _step(work: _Work, step: int, window: Sequence[Batch], rate: float) -> dict[str, float]:
+    course, stage = work.course, work.course.stage
     torch.manual_seed(mix(course.seed, step))  # dropout
-    network.train()
-    window = batches[step]
-    # All items of the step: a mean of means would weigh a short micro-batch like a full one, and
-    # the result would depend on how the step is cut. A window without targets teaches nothing.
-    supervised = sum(learner.supervised(batch) for batch in window) or 1.0
-    losses = []
-    for batch in window:
-        with optim.precision(network, course.dtype):
-            logits = learner.logits(network, batch)
-        loss = learner.loss(logits.float(), batch) / supervised
-        loss.backward()  # type: ignore[no-untyped-call]
-        losses.append(loss.detach())
-    values = torch.stack(losses).tolist()
-    line = {"loss": sum(values), "rate": rate}
+    work.network.train()
+    losses = _learn(work, window)
+    line = {"loss": sum(losses), "rate": rate}
+    learned = work.masters.learned
     if isinstance(stage, Train) and (stage.l1 or stage.l2):
-        penalty = optim.penalty(network, stage.l1, stage.l2)
+        penalty = optim.penalty(learned, stage.l1, stage.l2)
         penalty.backward()  # type: ignore[no-untyped-call]
         line["penalty"] = float(penalty.detach())
-    norm = optim.clip(network, stage.clip)
-    guard.check_finite(course.name, step + 1, values, norm, lambda m: batches.places(step, m))
-    optim.set_rate(optimizer, rate)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return line | {"norm": norm, "tokens": sum(batch.tokens for batch in window)}
+    norm = optim.clip(learned, stage.clip)
+    guard.check_finite(course.name, step + 1, losses, norm, lambda m: work.batches.places(step, m))
+    optim.set_rate(work.optimizer, rate)
+    work.optimizer.step()
+    work.masters.clear()
+    work.masters.publish()
+    return line | {
+        "norm": norm,
+        "tokens": sum(batch.tokens for batch in window),
+        "positions": sum(batch.ids_BT.numel() for batch in window),
+    }
+
+
+def _learn(work: _Work, window: Sequence[Batch]) -> list[float]:
+    """Add up the gradients of the window in the masters; return each micro-batch's share of loss.
+
+    All items of the step divide the sum: a mean of means would weigh a short micro-batch like a
+    full one, and the result would depend on how the step is cut.
+    """
+    supervised = sum(work.learner.supervised(batch) for batch in window) or 1.0
+    losses = []
+    for batch in window:
+        with arithmetic(work.network, work.course.dtype):
+            loss = work.learner.objective(work.network, batch) / supervised
+        loss.backward()  # type: ignore[no-untyped-call]
+        work.masters.gather()
+        losses.append(loss.detach())
+    shares: list[float] = torch.stack(losses).tolist()
+    return shares
 
 
 def _judge(
-    network: nn.Module,
-    course: Course,
-    position: Position,
-    track: Track,
-    evaluate: Callable[[], list[Verdict]],
+    work: _Work, position: Position, track: Track, evaluate: Callable[[], list[Verdict]]
 ) -> Position:
     verdicts = evaluate()
     for v in verdicts:
         track.evaluation(
-            course.name, position.step, v.split, metrics=v.metrics, loss=v.loss, rows=v.rows
+            work.course.name, position.step, v.split, metrics=v.metrics, loss=v.loss, rows=v.rows
         )
-    if not course.keep_best or not verdicts:
+    if not work.course.keep_best or not verdicts:
         return position
     score = (verdicts[0].better, -verdicts[0].loss)
     if position.best is not None and score <= position.best:
         return replace(position, stale=position.stale + 1)
-    copy = checkpoint.weights(dict(network.named_parameters()))
+    copy = checkpoint.weights(work.masters.named)
     return replace(position, best=score, best_step=position.step, stale=0, best_weights=copy)
 
 
@@ -197,13 +212,14 @@ def _out_of_patience(stage: Stage, position: Position) -> bool:
 
 
 @torch.no_grad()
-def _finish(network: nn.Module, course: Course, position: Position) -> Outcome:
+def _finish(work: _Work, position: Position) -> Outcome:
     if position.best_weights is not None:
-        for name, parameter in network.named_parameters():
-            parameter.copy_(position.best_weights[name])
+        for name, weight in work.masters.named.items():
+            weight.copy_(position.best_weights[name])
+    work.masters.settle()
     return Outcome(
         steps=position.step,
         best_step=position.best_step or position.step,
         tokens=position.tokens,
-        stopped_early=position.step < course.steps,
+        stopped_early=position.step < work.course.steps,
     )

@@ -15,7 +15,7 @@ from tael.train.optim import make_optimizer, set_rate
 def trained(steps: int) -> tuple[nn.Module, Optimizer]:
     torch.manual_seed(steps)
     network = Bag()
-    optimizer = make_optimizer(network, 0.1)
+    optimizer = make_optimizer(dict(network.named_parameters()), 0.1)
     set_rate(optimizer, 0.01)
     advance(network, optimizer, range(steps))
     return network, optimizer
@@ -24,7 +24,7 @@ def trained(steps: int) -> tuple[nn.Module, Optimizer]:
 def advance(network: nn.Module, optimizer: Optimizer, steps: range) -> None:
     for step in steps:
         (batch,) = Rows()[step]
-        Sums().loss(network(batch), batch).backward()  # type: ignore[no-untyped-call]
+        Sums().objective(network, batch).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
 
@@ -129,4 +129,4 @@ def test_the_state_of_another_model_is_refused(tmp_path: Path) -> None:
     save(tmp_path, Position(5), named(network), optimizer)
     other = nn.Linear(2, 2)
     with pytest.raises(CheckpointError, match="does not fit this model"):
-        load_newest(tmp_path, named(other), make_optimizer(other, 0.0))
+        load_newest(tmp_path, named(other), make_optimizer(dict(other.named_parameters()), 0.0))

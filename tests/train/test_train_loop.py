@@ -41,8 +41,8 @@ def test_the_result_does_not_depend_on_the_micro_batch(learn: Learn) -> None:
 
 def test_a_mean_over_micro_batches_would_have_been_another_result(learn: Learn) -> None:
     class Means(Sums):
-        def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-            return super().loss(logits, batch) / batch.size * 8
+        def objective(self, network: Any, batch: Batch) -> Tensor:
+            return super().objective(network, batch) / batch.size * 8
 
     whole, _ = learn(folder="whole")
     wrong, _ = learn(folder="wrong", batches=Rows(3), learner=Means())
@@ -104,7 +104,7 @@ def test_clipping_bounds_the_update_and_reports_the_norm_before_it(
 
 def test_decay_leaves_biases_and_norms_alone() -> None:
     network = Bag()
-    optimizer = make_optimizer(network, 0.3)
+    optimizer = make_optimizer(dict(network.named_parameters()), 0.3)
     decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
     assert decayed == {id(network.embedding.weight), id(network.out.weight)}
     assert optimizer.defaults["fused"]
@@ -148,17 +148,17 @@ def test_evaluations_are_spread_and_the_last_step_has_one(steps: int, evaluation
     assert max(gaps) - min(gaps) <= 1
 
 
-class Interrupting(Rows):
-    """Asks the loop to stop while the given step is being computed."""
+class Interrupting(Sums):
+    """Sends SIGTERM while step `at` (from 0) computes."""
 
-    def __init__(self, stop: Stop, step: int) -> None:
-        super().__init__()
-        self.stop, self.at = stop, step
+    def __init__(self, stop: Stop, at: int) -> None:
+        self.stop, self.left = stop, at
 
-    def __getitem__(self, step: int) -> Any:
-        if step == self.at:
+    def objective(self, network: Any, batch: Batch) -> Tensor:
+        self.left -= 1
+        if self.left == -1:
             self.stop.receive(15, None)
-        return super().__getitem__(step)
+        return super().objective(network, batch)
 
 
 def test_a_stopped_run_goes_on_bit_for_bit_and_writes_each_step_once(
@@ -173,12 +173,13 @@ def test_a_stopped_run_goes_on_bit_for_bit_and_writes_each_step_once(
     for at in (0, 4, 7, 11):
         stop = Stop()
         with pytest.raises(RunError, match=f"SIGTERM after train step {at + 1} of 12, saved"):
-            learn(folder=f"cut{at}", batches=Interrupting(stop, at), stop=stop, **options)
+            learn(folder=f"cut{at}", learner=Interrupting(stop, at), stop=stop, **options)
         again, _ = learn(folder=f"cut{at}", **options)
         assert distance(whole, again) == 0.0
         one, two = lines(tmp_path / "whole"), lines(tmp_path / f"cut{at}")
         for line in (*one, *two):
             line.pop("seconds", None)
+            line.pop("waited", None)
         assert one == two
 
 
@@ -196,9 +197,9 @@ class Poisoned(Sums):
     def __init__(self, at: int) -> None:
         self.left = at
 
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+    def objective(self, network: Any, batch: Batch) -> Tensor:
         self.left -= 1
-        return super().loss(logits, batch) * (math.nan if self.left < 0 else 1)
+        return super().objective(network, batch) * (math.nan if self.left < 0 else 1)
 
 
 def test_a_loss_that_is_not_a_number_stops_and_names_step_and_records(
@@ -219,10 +220,9 @@ def test_bfloat16_computes_in_bfloat16_over_float32_weights(learn: Learn) -> Non
     seen = set()
 
     class Spy(Sums):
-        def logits(self, network: Any, batch: Batch) -> Tensor:
-            logits = super().logits(network, batch)
-            seen.add(logits.dtype)
-            return logits
+        def objective(self, network: Any, batch: Batch) -> Tensor:
+            seen.add(network(batch).dtype)
+            return super().objective(network, batch)
 
     network, _ = learn(dtype="bfloat16", learner=Spy())
     assert seen == {torch.bfloat16}

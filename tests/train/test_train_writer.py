@@ -23,7 +23,7 @@ def learned() -> tuple[dict[str, Tensor], AdamW]:
     optimizer = AdamW(named.values(), fused=True)
     set_rate(optimizer, 0.01)
     (batch,) = Rows()[0]
-    Sums().loss(network(batch), batch).backward()  # type: ignore[no-untyped-call]
+    Sums().objective(network, batch).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return named, optimizer
 

@@ -37,13 +37,9 @@ class Bag(nn.Module):
 class Sums:
     """Cross-entropy, summed: the stand-in for a task."""
 
-    def logits(self, network: Any, batch: Batch) -> Tensor:
-        logits: Tensor = network(batch)
-        return logits
-
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+    def objective(self, network: Any, batch: Batch) -> Tensor:
         assert batch.targets is not None
-        return nn.functional.cross_entropy(logits, batch.targets, reduction="sum")
+        return nn.functional.cross_entropy(network(batch).float(), batch.targets, reduction="sum")
 
     def supervised(self, batch: Batch) -> float:
         return float(batch.size)
