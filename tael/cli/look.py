@@ -1,15 +1,15 @@
-"""The verbs that look and change nothing: at the data of a recipe, at two runs, at the machine."""
+"""The verbs that look and change nothing: at data, at runs, at what a run would take, at here."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tael.cli.options import Json, Language, Overrides, RecipeFile, spoken
+from tael.cli.options import Json, Language, Overrides, RecipeFile, Variant, spoken
 from tael.cli.show import show_json, show_lines, show_next
 from tael.errors import UsageError
 
-__all__ = ["data", "data_diff", "doctor"]
+__all__ = ["compare", "data", "data_diff", "doctor", "runs"]
 
 
 def data(
@@ -68,6 +68,38 @@ def data_diff(
     from tael.road.diff import data_diff as compare
 
     found = compare(old, new)
+    if as_json:
+        show_json(found.to_json())
+    else:
+        show_lines(found.lines())
+
+
+def runs(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder that holds them.")
+    ] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """List the runs in DIR. Each with its quality, what it took, and the variant that serves."""
+    from tael.road.runs import runs as list_runs
+
+    found = list_runs(folder)
+    if as_json:
+        show_json(found.to_json())
+    else:
+        show_lines(found.lines())
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run's folder.")],
+    b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The run it is compared with.")],
+    variant: Variant = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether RUN_A is better than RUN_B. Both answer the same test records anew."""
+    from tael.road.compare import compare as compare_runs
+
+    found = compare_runs(a, b, variant)
     if as_json:
         show_json(found.to_json())
     else:

@@ -190,6 +190,8 @@ def check(
 
 app.command()(look.data)
 app.command("data-diff")(look.data_diff)
+app.command()(look.runs)
+app.command()(look.compare)
 
 
 @app.command()

@@ -20,6 +20,8 @@ VERBS = [
     "check",
     "data",
     "data-diff",
+    "runs",
+    "compare",
     "run",
     "train",
     "evaluate",
