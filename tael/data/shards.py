@@ -14,7 +14,7 @@ import logging
 import shutil
 import zlib
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,27 @@ class Shard:
         """Return the numbers of the texts whose pieces a row holds, from 0."""
         first, end = self._pieces(row)
         return [int(text) for text in self._texts[first:end]]
+
+    def edges(self, row: int) -> list[tuple[bool, bool]]:
+        """Return, for each piece of a row, whether its text begins with it and ends with it."""
+        first, end = self._pieces(row)
+        opening, closing = self._outer
+        texts = self._texts[first:end]
+        at = range(first, end)
+        return [(opening[t] == n, closing[t] == n) for t, n in zip(texts, at, strict=True)]
+
+    @cached_property
+    def _outer(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The first and the last piece of each text.
+
+        Packing takes the longest first and ties in their order: all pieces of a text but the last
+        are as long as a row, so the pieces of a text stand in the order of the text.
+        """
+        texts, at = np.asarray(self._texts), np.arange(len(self._texts))
+        opening, closing = np.zeros((2, self.texts), dtype=np.int64)
+        closing[texts] = at  # of several the last one stays
+        opening[texts[::-1]] = at[::-1]
+        return opening, closing
 
     @property
     def tokens(self) -> int:

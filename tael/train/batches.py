@@ -5,6 +5,7 @@ Letters: B rows · T positions · N targets.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,10 +18,10 @@ from tael.data.shards import Shard
 from tael.model.batch import Batch
 from tael.recipe.schema import Stage
 from tael.task.base import Example, Task
-from tael.task.mlm import MaskedLM
+from tael.train.loop import Learner
 from tael.train.seeds import mix
 
-__all__ = ["Labelled", "PackedText", "cut"]
+__all__ = ["Labelled", "PackedText", "TextLearner", "cut"]
 
 Indices = NDArray[np.int64]
 
@@ -54,13 +55,27 @@ class Labelled:
         return list(micro(self._plan[step], self._lengths, self._rows))
 
 
+class TextLearner(Learner, Protocol):
+    """What learns from packed text without labels."""
+
+    def wrap(self, piece: NDArray[np.unsignedinteger], *, begins: bool, ends: bool) -> Indices:
+        """Return a piece of a text with its special tokens, two at most."""
+        ...
+
+    def batch(
+        self, rows: Sequence[Sequence[Indices]], capacity: int, generator: torch.Generator
+    ) -> Batch:
+        """Return the batch of rows of wrapped pieces; the generator decides all its chance."""
+        ...
+
+
 class PackedText:
-    """Rows of several documents each, masked anew at every step.
+    """Rows of several documents each; what is hidden of them is drawn anew at every step.
 
     One row in a hundred is held out for the dev loss where there are enough.
     """
 
-    def __init__(self, task: MaskedLM, shard: Shard, stage: Stage, seed: int) -> None:
+    def __init__(self, task: TextLearner, shard: Shard, stage: Stage, seed: int) -> None:
         self._task, self._shard, self._seed = task, shard, seed
         self._held_out = len(shard) >= 100
         self._micro = stage.micro_batch or stage.batch
@@ -97,40 +112,39 @@ class PackedText:
 
     def _batch(self, rows: Sequence[int], seed: int) -> Batch:
         generator = torch.Generator().manual_seed(seed)
-        ids = [[self._ids(piece) for piece in self._shard[row]] for row in rows]
-        return self._task.batch(ids, self._shard.capacity, generator)
+        return self._task.batch([self._row(row) for row in rows], self._shard.capacity, generator)
 
-    def _ids(self, piece: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
-        specials = self._task.specials
-        return np.concatenate([[specials.cls], piece.astype(np.int64), [specials.sep]])
+    def _row(self, row: int) -> list[Indices]:
+        pieces = zip(self._shard[row], self._shard.edges(row), strict=True)
+        return [self._task.wrap(piece, begins=b, ends=e) for piece, (b, e) in pieces]
 
 
 def cut(batch: Batch, rows: int) -> list[Batch]:
     """Cut a packed batch into micro-batches of `rows` rows, each with its own targets."""
-    total, length = batch.ids_BT.shape
+    total = len(batch.ids_BT)
     if total <= rows:
         return [batch]
-    assert batch.where_N is not None
-    assert batch.targets is not None
-    parts = []
-    for start in range(0, total, rows):
-        end = min(start + rows, total)
-        mine_N = (batch.where_N >= start * length) & (batch.where_N < end * length)
-        documents_BT = batch.documents_BT[start:end]
-        parts.append(
-            replace(
-                batch,
-                ids_BT=batch.ids_BT[start:end],
-                documents_BT=documents_BT,
-                types_BT=_rows(batch.types_BT, start, end),
-                positions_BT=_rows(batch.positions_BT, start, end),
-                where_N=batch.where_N[mine_N] - start * length,
-                targets=batch.targets[mine_N],
-                size=int(documents_BT.amax(1).sum()),
-                tokens=int((documents_BT > 0).sum()),
-            )
-        )
-    return parts
+    return [_part(batch, start, min(start + rows, total)) for start in range(0, total, rows)]
+
+
+def _part(batch: Batch, start: int, end: int) -> Batch:
+    documents_BT, length = batch.documents_BT[start:end], batch.ids_BT.shape[1]
+    part = replace(
+        batch,
+        ids_BT=batch.ids_BT[start:end],
+        documents_BT=documents_BT,
+        types_BT=_rows(batch.types_BT, start, end),
+        positions_BT=_rows(batch.positions_BT, start, end),
+        size=int(documents_BT.amax(1).sum()),
+        tokens=int((documents_BT > 0).sum()),
+        source=None if batch.source is None else _part(batch.source, start, end),
+    )
+    if batch.where_N is None or batch.targets is None:
+        return part  # what an encoder reads has none
+    mine_N = (batch.where_N >= start * length) & (batch.where_N < end * length)
+    return replace(
+        part, where_N=batch.where_N[mine_N] - start * length, targets=batch.targets[mine_N]
+    )
 
 
 def _rows(tensor_BT: Tensor | None, start: int, end: int) -> Tensor | None:

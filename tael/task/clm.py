@@ -1,0 +1,85 @@
+"""Causal language modelling: say every next token of a text, its end included.
+
+Radford et al. 2018, GPT, section 3.1. A text is `BOS tokens EOS`: the first token is told from BOS,
+and EOS is learned, so that a model stops by itself. Rows are packed: several documents a row, none
+of which sees another.
+
+Letters: B rows · T positions · N targets · V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tael.model.batch import Batch
+from tael.model.config import ModelConfig
+from tael.model.head import VocabHead
+from tael.model.network import Network
+from tael.task.language import Ids, Marks, packed
+
+__all__ = ["CausalLM"]
+
+
+class CausalLM:
+    """The objective of a decoder; every token that has one before it is a target."""
+
+    name = "clm"
+
+    def __init__(self, marks: Marks) -> None:
+        self.marks = marks
+
+    def wrap(self, piece: NDArray[np.integer], *, begins: bool = True, ends: bool = True) -> Ids:
+        """Return a stretch of a text with BOS where the text begins and EOS where it ends.
+
+        There is one BOS whatever the tokenizer's own template says: the piece is without.
+        """
+        bos, eos = self.marks.bos, self.marks.eos
+        before = [bos] if begins and bos is not None else []
+        return np.concatenate(
+            [before, piece.astype(np.int64), [eos] if ends else []], dtype=np.int64
+        )
+
+    def batch(
+        self,
+        rows: Sequence[Sequence[Ids]],
+        capacity: int,
+        generator: torch.Generator | None = None,
+    ) -> Batch:
+        """Pack documents into rows: all but the last token are read, all but the first are told.
+
+        Nothing is left to chance, so the generator is not asked.
+        """
+        read = packed([[document[:-1] for document in row] for row in rows], self.marks.pad)
+        length = read.ids_BT.shape[1]
+        assert length <= capacity, f"a row of {length} tokens does not fit {capacity}"
+        targets = np.concatenate([document[1:] for row in rows for document in row])
+        where_N = read.documents_BT.flatten().nonzero().flatten()
+        return replace(read, targets=torch.from_numpy(targets), where_N=where_N)
+
+    def head(self, config: ModelConfig) -> VocabHead:
+        """Build the head; its weights are not yet initialised."""
+        return VocabHead(config, "clm")
+
+    def logits(self, network: Network, batch: Batch) -> Tensor:
+        """Return scores (N, V) where there is a target."""
+        return network.logits(batch)
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the cross-entropy summed over the targets, in float32."""
+        assert batch.targets is not None, "a batch without targets has no loss"
+        return F.cross_entropy(logits.float(), batch.targets, reduction="sum")
+
+    def objective(self, network: Network, batch: Batch) -> Tensor:
+        """Return the same as `loss` of `logits`, a part of the scores at a time."""
+        head = network.head
+        assert isinstance(head, VocabHead), "a language model has a head of its vocabulary"
+        return head.loss(network(batch), batch, network.body.embedding.tokens.weight)
+
+    def supervised(self, batch: Batch) -> float:
+        """Return the number of targets."""
+        return 0.0 if batch.targets is None else float(len(batch.targets))
