@@ -6,6 +6,7 @@ and the number of the step, so a run that was killed ends in the same bits as on
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ from tael.train.master import Dtype, Masters, arithmetic
 from tael.train.schedule import rate_at
 from tael.train.seeds import mix
 from tael.train.track import Track
+from tael.train.writer import Writer
 
 __all__ = ["Batches", "Course", "Learner", "Outcome", "Verdict", "evaluation_steps", "fit"]
 
@@ -95,18 +97,25 @@ def fit(
     """Train `network` in place for `course.steps` steps, from the newest checkpoint under `root`.
 
     `evaluate` scores dev first. Raises RunError when a loss is not a number, StoppedError
-    after saving when the user asks to stop; CheckpointError when no checkpoint is whole.
+    after saving when the user asks to stop; CheckpointError when no checkpoint is whole, OSError
+    when one cannot be written.
     """
     stage, steps = course.stage, course.steps
     masters = Masters(network, course.dtype)
-    optimizer = optim.make_optimizer(masters.learned, stage.decay)
-    work = _Work(network, masters, optimizer, learner, batches, course)
-    position = checkpoint.load_newest(root, masters.named, optimizer) or Position(seed=course.seed)
+    optimizer = optim.make_optimizer(masters.learned, stage)
+    work = _work(network, masters, optimizer, learner, batches, course)
+    mean = None if work.average is None else work.average.named
+    position = checkpoint.load_newest(root, masters.learned, optimizer, mean)
+    position = position or Position(seed=course.seed)
     masters.publish()
     marks = evaluation_steps(steps, course.evaluations)
     track.rewind(course.name, position.step)
     track.progress.begin(course.name, position.step, steps)
-    with stop.after_the_step(), Ahead(batches, position.step, steps) as ahead:
+    with (
+        stop.after_the_step(),
+        closing(Writer(root, track.sync, every=stage.save_every)) as writer,
+        Ahead(batches, position.step, steps) as ahead,
+    ):
         while position.step < steps and not _out_of_patience(stage, position):
             start = time.perf_counter()
             window = ahead.take()
@@ -120,8 +129,8 @@ def fit(
             if position.step in marks:
                 position = _judge(work, position, track, evaluate)
             if position.step % stage.save_every == 0 or stop.signal:
-                track.sync()
-                checkpoint.save(root, position, masters.named, optimizer)
+                writer.submit(position, masters.learned, optimizer, mean)
+            writer.check()
             if stop.signal:
                 raise stop.ended(
                     f"{root.parent.parent}: stopped by {stop.signal} after {course.name} step "
@@ -146,6 +155,8 @@ class _Work:
     learner: Learner
     batches: Batches
     course: Course
+    average: Average | None
+    adversary: Adversary | None
 
 
 def _step(work: _Work, step: int, window: Sequence[Batch], rate: float) -> dict[str, float]:

@@ -80,8 +80,10 @@ class Track:
         return self._costs.phase(name)
 
     def sync(self) -> None:
-        """Bring all lines to the disk: a checkpoint must never know more than metrics.jsonl."""
-        self._file.flush()
+        """Bring all lines to the disk: a checkpoint must never know more than metrics.jsonl.
+
+        May be called from another thread: lines were flushed when they were written.
+        """
         os.fsync(self._file.fileno())
         if self._board is not None:
             self._board.flush()
@@ -110,7 +112,8 @@ class _Board:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{int(time.time())}.tael.{os.getpid()}"
+        # TensorBoard reads the files of a folder in the order of their names.
+        name = f"events.out.tfevents.{time.time():.6f}.tael.{os.getpid()}"
         self._file = (folder / name).open("ab")
         self._records = RecordWriter(self._file)
         self._event(file_version="brain.Event:2")

@@ -50,11 +50,13 @@ class Instants:
 
     def __init__(self, kill_at: int | None) -> None:
         self.count, self.kill_at = 0, kill_at
+        self._lock = threading.Lock()  # checkpoints are written in a thread of their own
 
     def tick(self) -> None:
-        self.count += 1
-        if self.count == self.kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with self._lock:
+            self.count += 1
+            if self.count == self.kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def watch(self, folder: Path) -> None:
         inside = str(folder)
