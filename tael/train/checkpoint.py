@@ -47,6 +47,9 @@ class Position:
     best_step: int | None = None  # the step whose weights scored best on dev
     best: tuple[float, float] | None = None  # metric (higher is better), minus dev loss
     stale: int = 0  # dev scores since then
+    losses: tuple[float, ...] = ()  # of the last good steps: what a spike is told by
+    bad: int = 0  # steps from which nothing could be learned
+    bad_row: int = 0  # those without a good one since
     best_weights: Tensors | None = field(default=None, compare=False, repr=False)
 
 
@@ -182,10 +185,11 @@ def _remind(optimizer: Optimizer, named: Mapping[str, Tensor], folder: Path) -> 
 
 def _position(folder: Path) -> Position:
     facts = json.loads((folder / "state.json").read_text("utf-8"))
-    best = facts.pop("best")
+    best, losses = facts.pop("best"), tuple(facts.pop("losses"))
     path = folder / "best.safetensors"
     return Position(
         **facts,
+        losses=losses,
         best=None if best is None else (best[0], best[1]),
         best_weights=load_file(path) if path.exists() else None,
     )

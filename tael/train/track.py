@@ -54,6 +54,14 @@ class Track:
         self._costs.step(stage, values)
         self.progress.step(step, steps, values, self._costs.money())
 
+    def unlearned(self, stage: str, step: int, why: str) -> None:
+        """Record a step from which nothing was learned."""
+        self._write({"stage": stage, "step": step, "skipped": why})
+
+    def bad(self, stage: str, count: int) -> None:
+        """Note how many bad steps there were in a stage."""
+        self._costs.note(**{f"{stage}_bad_steps": count})
+
     def evaluation(
         self,
         stage: str,

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from torch.optim import SGD, Optimizer
 from train_standin import Bag, Rows, Sums, distance
 
 from tael.errors import CheckpointError
+from tael.recipe.schema import Train
 from tael.train.checkpoint import Position, load_newest, save, weights
 from tael.train.optim import make_optimizer, set_rate
 
@@ -15,7 +17,7 @@ from tael.train.optim import make_optimizer, set_rate
 def trained(steps: int) -> tuple[nn.Module, Optimizer]:
     torch.manual_seed(steps)
     network = Bag()
-    optimizer = make_optimizer(dict(network.named_parameters()), 0.1)
+    optimizer = make_optimizer(dict(network.named_parameters()), Train(decay=0.1))
     set_rate(optimizer, 0.01)
     advance(network, optimizer, range(steps))
     return network, optimizer
@@ -40,7 +42,8 @@ def fresh() -> tuple[dict[str, Tensor], Optimizer]:
 
 def test_a_restored_optimiser_makes_the_same_next_steps(tmp_path: Path) -> None:
     network, optimizer = trained(3)
-    position = Position(3, 7, 90, 2, (0.5, -1.0), 1, weights(named(network)))
+    position = Position(3, 7, 90, 2, (0.5, -1.0), 1, losses=(0.7, 0.1 + 0.2), bad=2)
+    position = replace(position, best_weights=weights(named(network)))
     save(tmp_path, position, named(network), optimizer)
     other, other_optimizer = trained(0)
     found = load_newest(tmp_path, named(other), other_optimizer)
@@ -129,4 +132,4 @@ def test_the_state_of_another_model_is_refused(tmp_path: Path) -> None:
     save(tmp_path, Position(5), named(network), optimizer)
     other = nn.Linear(2, 2)
     with pytest.raises(CheckpointError, match="does not fit this model"):
-        load_newest(tmp_path, named(other), make_optimizer(dict(other.named_parameters()), 0.0))
+        load_newest(tmp_path, named(other), make_optimizer(dict(other.named_parameters()), Train()))
