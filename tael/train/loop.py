@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +19,9 @@ from torch.optim import Optimizer
 from tael.model.batch import Batch
 from tael.recipe.schema import Stage, Train
 from tael.train import checkpoint, guard, optim
+from tael.train.adversary import Adversary
 from tael.train.ahead import Ahead
+from tael.train.average import Average
 from tael.train.checkpoint import Position
 from tael.train.master import Dtype, Masters, arithmetic
 from tael.train.schedule import rate_at
@@ -101,13 +104,10 @@ def fit(
     when one cannot be written.
     """
     stage, steps = course.stage, course.steps
-    masters = Masters(network, course.dtype)
-    optimizer = optim.make_optimizer(masters.learned, stage)
-    work = _work(network, masters, optimizer, learner, batches, course)
-    mean = None if work.average is None else work.average.named
-    position = checkpoint.load_newest(root, masters.learned, optimizer, mean)
-    position = position or Position(seed=course.seed)
-    masters.publish()
+    work = _work(network, learner, batches, course)
+    saved = work.saved
+    position = checkpoint.load_newest(root, *saved) or Position(seed=course.seed)
+    work.masters.publish()
     marks = evaluation_steps(steps, course.evaluations)
     track.rewind(course.name, position.step)
     track.progress.begin(course.name, position.step, steps)
@@ -129,7 +129,7 @@ def fit(
             if position.step in marks:
                 position = _judge(work, position, track, evaluate)
             if position.step % stage.save_every == 0 or stop.signal:
-                writer.submit(position, masters.learned, optimizer, mean)
+                writer.submit(position, *saved)
             writer.check()
             if stop.signal:
                 raise stop.ended(
@@ -158,6 +158,28 @@ class _Work:
     average: Average | None
     adversary: Adversary | None
 
+    @property
+    def saved(self) -> tuple[dict[str, nn.Parameter], Optimizer, dict[str, Tensor] | None]:
+        """What a checkpoint holds: all that changes."""
+        mean = None if self.average is None else self.average.named
+        return self.masters.learned, self.optimizer, mean
+
+
+def _work(network: nn.Module, learner: Learner, batches: Batches, course: Course) -> _Work:
+    masters, stage = Masters(network, course.dtype), course.stage
+    mean = stage.average if isinstance(stage, Train) else 0.0
+    distance = stage.adversary if isinstance(stage, Train) else 0.0
+    return _Work(
+        network,
+        masters,
+        optim.make_optimizer(masters.learned, stage),
+        learner,
+        batches,
+        course,
+        average=Average(masters.learned, mean) if mean else None,
+        adversary=Adversary(network, distance) if distance else None,
+    )
+
 
 def _step(work: _Work, step: int, window: Sequence[Batch], rate: float) -> dict[str, float]:
     course, stage = work.course, work.course.stage
@@ -176,6 +198,8 @@ def _step(work: _Work, step: int, window: Sequence[Batch], rate: float) -> dict[
     work.optimizer.step()
     work.masters.clear()
     work.masters.publish()
+    if work.average is not None:
+        work.average.update(learned, step)
     return line | {
         "norm": norm,
         "tokens": sum(batch.tokens for batch in window),
@@ -192,16 +216,33 @@ def _learn(work: _Work, window: Sequence[Batch]) -> list[float]:
     supervised = sum(work.learner.supervised(batch) for batch in window) or 1.0
     losses = []
     for batch in window:
-        with arithmetic(work.network, work.course.dtype):
-            loss = work.learner.objective(work.network, batch) / supervised
-        loss.backward()  # type: ignore[no-untyped-call]
+        backward = partial(_backward, work, batch, supervised)
+        losses.append(backward() if work.adversary is None else work.adversary.twice(backward))
         work.masters.gather()
-        losses.append(loss.detach())
     shares: list[float] = torch.stack(losses).tolist()
     return shares
 
 
+def _backward(work: _Work, batch: Batch, supervised: float) -> Tensor:
+    with arithmetic(work.network, work.course.dtype):
+        loss = work.learner.objective(work.network, batch) / supervised
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
 def _judge(
+    work: _Work, position: Position, track: Track, evaluate: Callable[[], list[Verdict]]
+) -> Position:
+    if work.average is None:
+        return _scored(work, position, track, evaluate)
+    with work.average.instead(work.masters.learned):
+        work.masters.publish()
+        position = _scored(work, position, track, evaluate)
+    work.masters.publish()
+    return position
+
+
+def _scored(
     work: _Work, position: Position, track: Track, evaluate: Callable[[], list[Verdict]]
 ) -> Position:
     verdicts = evaluate()
@@ -214,7 +255,7 @@ def _judge(
     score = (verdicts[0].better, -verdicts[0].loss)
     if position.best is not None and score <= position.best:
         return replace(position, stale=position.stale + 1)
-    copy = checkpoint.weights(work.masters.named)
+    copy = checkpoint.weights(work.masters.learned)
     return replace(position, best=score, best_step=position.step, stale=0, best_weights=copy)
 
 
@@ -224,9 +265,11 @@ def _out_of_patience(stage: Stage, position: Position) -> bool:
 
 @torch.no_grad()
 def _finish(work: _Work, position: Position) -> Outcome:
-    if position.best_weights is not None:
-        for name, weight in work.masters.named.items():
-            weight.copy_(position.best_weights[name])
+    kept = position.best_weights
+    if kept is None and work.average is not None:
+        kept = work.average.named
+    for name, weight in (kept or {}).items():
+        work.masters.named[name].copy_(weight)
     work.masters.settle()
     return Outcome(
         steps=position.step,

@@ -12,6 +12,7 @@ from train_standin import Bag, Rows, Sums, distance
 
 from tael.errors import RunError
 from tael.model.batch import Batch
+from tael.recipe.schema import Train
 from tael.train.guard import Stop
 from tael.train.loop import Outcome, Verdict, evaluation_steps
 from tael.train.optim import make_optimizer
@@ -61,6 +62,11 @@ def test_a_mean_over_micro_batches_would_have_been_another_result(learn: Learn) 
         {"warmup": 0.5},
         {"dtype": "bfloat16"},
         {"dropout": 0.5},
+        {"optimizer": "sgd"},
+        {"optimizer": "muon"},
+        {"betas": (0.5, 0.9)},
+        {"average": 0.9},
+        {"adversary": 1.0},
     ],
     ids=lambda option: next(iter(option)),
 )
@@ -104,7 +110,7 @@ def test_clipping_bounds_the_update_and_reports_the_norm_before_it(
 
 def test_decay_leaves_biases_and_norms_alone() -> None:
     network = Bag()
-    optimizer = make_optimizer(dict(network.named_parameters()), 0.3)
+    optimizer = make_optimizer(dict(network.named_parameters()), Train(decay=0.3))
     decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
     assert decayed == {id(network.embedding.weight), id(network.out.weight)}
     assert optimizer.defaults["fused"]
@@ -227,3 +233,35 @@ def test_bfloat16_computes_in_bfloat16_over_float32_weights(learn: Learn) -> Non
     network, _ = learn(dtype="bfloat16", learner=Spy())
     assert seen == {torch.bfloat16}
     assert {p.dtype for p in network.parameters()} == {torch.float32}
+
+
+def test_the_mean_of_the_weights_is_scored_and_kept(learn: Learn) -> None:
+    seen: list[list[Tensor]] = []
+
+    def verdicts(network: nn.Module) -> list[Verdict]:
+        seen.append([p.detach().clone() for p in network.parameters()])
+        return [Verdict("dev", {"accuracy": 0.5}, 1.0 / len(seen), 9, 0.5)]
+
+    plain, _ = learn(folder="plain")
+    mean, _ = learn(folder="mean", average=0.9)
+    scored, _ = learn(folder="scored", average=0.9, verdicts=verdicts)
+    assert distance(plain, mean) > 1e-3
+    assert distance(mean, scored) == 0.0  # scoring on the way does not change how it learns
+    for parameter, last in zip(scored.parameters(), seen[-1], strict=True):
+        assert torch.equal(parameter, last)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_a_stage_learns_goes_on_with_mean_and_adversary_and_any_optimiser(
+    learn: Learn, dtype: str
+) -> None:
+    options: dict[str, Any] = {
+        "dropout": 0.3, "dtype": dtype, "average": 0.9, "adversary": 0.5, "optimizer": "lion",
+        "verdicts": lambda network: [Verdict("dev", {"f": 1.0}, 1.0, 9, 1.0)],
+    }  # fmt: skip
+    whole, _ = learn(folder="whole", **options)
+    stop = Stop()
+    with pytest.raises(RunError, match="saved"):
+        learn(folder="cut", learner=Interrupting(stop, 12), stop=stop, **options)  # two a step
+    again, _ = learn(folder="cut", **options)
+    assert distance(whole, again) == 0.0

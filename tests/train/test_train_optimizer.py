@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from tael.recipe.schema import Stage, Train
 from tael.train.checkpoint import Position, load_newest, save
-from tael.train.optimizer import make_optimizer, set_rate
+from tael.train.optim import make_optimizer, set_rate
 
 Array = NDArray[np.float64]
 RATE, DECAY, STEPS = 0.02, 0.1, 5
