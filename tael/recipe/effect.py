@@ -15,7 +15,7 @@ from tael.recipe.source import KeyPath
 __all__ = ["idle"]
 
 _MOST = 0.5  # a section of which a larger share is written out was printed by `--resolved`
-_FEW = 3  # a section of so few keys says nothing by being complete
+_FEW = 2  # a section of so few keys says nothing by being complete
 
 
 @dataclass(frozen=True)

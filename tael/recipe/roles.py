@@ -13,7 +13,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "qa": ("context", "question", "answers"),
     "seq2seq": ("source", "target"),
     "chat": ("messages",),
-    "embed": ("text", "text_pair", "score", "label"),
+    "embed": ("text", "text_pair", "negative", "score", "label"),
     "clm": ("text",),
     "mlm": ("text",),
 }
@@ -23,13 +23,16 @@ _REPAIRS = tuple(
 )
 # Setting → the tasks in which it does something.
 ONLY: Mapping[str, tuple[str, ...]] = {
-    "data.labels": ("classify", "embed"),
+    "data.labels": ("classify",),
     "data.fixes": ("classify",),
     "train.class_weights": ("classify",),
     # Spans count characters of the text as it was written, so nothing there is repaired.
     **dict.fromkeys(
-        (*_REPAIRS, "data.clean.personal"), tuple(task for task in ROLES if task not in ("tag",))
+        (*_REPAIRS, "data.clean.personal"),
+        tuple(task for task in ROLES if task not in ("tag", "qa")),
     ),
+    **dict.fromkeys(("embed.pool", "embed.temperature", "embed.sizes"), ("embed",)),
+    **dict.fromkeys(("qa.stride", "qa.longest", "qa.match"), ("qa",)),
 }
 
 

@@ -17,12 +17,14 @@ __all__ = [
     "Columns",
     "Compress",
     "Data",
+    "Embed",
     "Freeze",
     "Kind",
     "Machine",
     "Model",
     "Pretrain",
     "Price",
+    "Qa",
     "Recipe",
     "Section",
     "Serve",
@@ -78,6 +80,11 @@ class Columns(Section):
     target: str = Field("target", description="seq2seq: column with the text that is written.")
     messages: str = Field("messages", description="chat: column with the list of messages.")
     score: str = Field("score", description="embed: column with how alike the two texts are.")
+    negative: str | None = Field(
+        None,
+        description="embed: column with a third text, further from the first than text_pair; or, "
+        "where label is 2, nearer to it.",
+    )
 
 
 class Clean(Section):
@@ -378,6 +385,34 @@ class Train(Stage):
         return self
 
 
+class Embed(Section):
+    """How a text becomes a vector, and what vectors learn."""
+
+    pool: Literal["mean", "cls", "last"] = Field(
+        "mean", description="Which states make the vector: the mean, the first or the last token's."
+    )
+    temperature: float = Field(
+        0.05, gt=0, description="Cosines are divided by it where texts are told apart."
+    )
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="Shorter vectors, the first numbers of the whole, that shall do as well."
+    )
+
+
+class Qa(Section):
+    """How questions are answered from long texts."""
+
+    stride: int = Field(
+        128, ge=1, description="Tokens from the beginning of one window to that of the next."
+    )
+    longest: int = Field(64, ge=1, description="Most tokens of an answer.")
+    match: bool = Field(
+        False,
+        description="Tell the network which words of the context stand in the question, as "
+        "segments; helps one that has read little.",
+    )
+
+
 class Compress(Section):
     """Which variants are made of the trained model."""
 
@@ -449,6 +484,8 @@ class Recipe(Section):
     model: Model = Field(Model(), description="The Transformer.")
     pretrain: Pretrain = Field(Pretrain(), description="Learning from text without labels.")
     train: Train = Field(Train(), description="Learning from labelled records.")
+    embed: Embed = Field(Embed(), description="Vectors of texts.")
+    qa: Qa = Field(Qa(), description="Answers from texts.")
     compress: Compress = Field(Compress(), description="Variants to make.")
     price: Price = Field(Price(), description="Floor and traffic.")
     machine: Machine = Field(Machine(), description="Tariff and threads.")
