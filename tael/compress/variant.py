@@ -27,7 +27,7 @@ from tael.files import atomic_folder, sha256
 from tael.machine.probe import cores, describe
 from tael.model.linear import LinearModel
 from tael.model.network import Network
-from tael.task.base import Example
+from tael.task.base import Example, Task
 from tael.task.classify import Classify
 from tael.train.progress import make_progress
 from tael.train.run import Run
@@ -73,10 +73,13 @@ class _Workshop:
         return self.run.network().eval()
 
     @cached_property
+    def learned(self) -> Task:
+        return self.run.task()
+
+    @property
     def task(self) -> Classify:
-        task = self.run.task()
-        assert isinstance(task, Classify), "the only task so far that has variants"
-        return task
+        assert isinstance(self.learned, Classify), "only it has variants beside those of torch"
+        return self.learned
 
     @cached_property
     def dev(self) -> list[Example]:
@@ -100,7 +103,9 @@ def make_variants(run: Run, *, progress: bool = True) -> list[Variant]:
     """
     shown = make_progress(progress, run.recipe.machine.currency)
     workshop = _Workshop(run, shown.say)
-    wanted = {PARENT, BASELINE, *run.recipe.compress.variants}
+    # The default names all that there are: those that this task cannot be are passed over.
+    can = workshop.learned.variants
+    wanted = {PARENT, BASELINE, *run.recipe.compress.variants}.intersection(can)
     try:
         return [
             workshop.current(name) or _make(workshop, name, maker)

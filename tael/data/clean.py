@@ -6,16 +6,16 @@ The same `repair` stands before training, evaluation and serving.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tael.data.form import Form, by_role, chosen, labelled_text, roles_in
 from tael.data.language import is_in
 from tael.data.markup import without_html
 from tael.data.personal import mask
-from tael.data.record import AT, Record, place
+from tael.data.record import Record
 from tael.data.samples import Samples
-from tael.errors import DataError
 from tael.recipe.schema import Clean, Columns
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufff
 # English text goes by unlooked at: eight times faster, same result.
 _DOUBTFUL = re.compile("[&\x1b\r\x80-\u04ff\u1e00-\u1fff\u2028\u2029\ud800-\udfff\ufffd]")
 _UNTIDY = re.compile(r"^\s|\s$|\s\s|[^\S \n]")
-_EXACT = 2.0**53  # below it a float is one whole number
 _SPACES = re.compile(r"\s+")
 
 
@@ -46,9 +45,11 @@ def clean(
     labelled: bool = True,
     keep_empty: bool = False,
     samples: Samples | None = None,
+    forms: Sequence[Form] = (),
 ) -> Iterator[Record]:
-    """Yield records with the roles `text`, `text_pair` and `label` in the place of the columns.
+    """Yield records with roles in the place of columns: `text`, `text_pair` and `label`.
 
+    `forms` are those of a task with other roles; the first whose columns a row has is taken.
     Texts are repaired and `label` is a string: a number as written, a list joined by "|", a missing
     one "". Tables make 1.0 of 1 where a column has gaps, so a whole number is "1" whatever its
     type, and counted. Other columns keep their names. A record whose text is too short, too long or
@@ -57,19 +58,14 @@ def clean(
     and after each repair. Raises DataError for a missing column or a value of the wrong type, with
     its place.
     """
-    wanted = {"text": columns.text, "text_pair": columns.text_pair, "label": columns.label}
-    roles = {role: column for role, column in wanted.items() if column is not None}
+    forms = forms or labelled_text(columns)
+    mend = partial(repair, rules=rules, counts=counts, samples=samples)
     for record in records:
-        present = dict(roles)
-        if not labelled and columns.label not in record:
-            del present["label"]
-        cleaned = _by_role(record, present, counts)
-        for role in present.keys() - {"label"}:
-            text = _string(cleaned[role], record, role)
-            cleaned[role] = repair(text, rules, counts, samples)
-        if "label" in present:
-            cleaned["label"] = _label(cleaned["label"], record, counts)
-        reasons = (_unwanted(cleaned, role, rules) for role in roles if role != "label")
+        form = chosen(forms, record)
+        roles = roles_in(form, record, labelled=labelled)
+        cleaned = form.lay(by_role(record, roles, counts, form.made), mend, counts)
+        texts = [role for role in ("text", "text_pair") if role in roles or role in form.made]
+        reasons = (_unwanted(cleaned, role, rules) for role in texts)
         reason = None if keep_empty else next(filter(None, reasons), None)
         if reason:
             counts[f"dropped: {reason}"] += 1
@@ -77,13 +73,14 @@ def clean(
             yield cleaned
 
 
-def name_after(column: str, columns: Columns) -> str:
+def name_after(column: str, columns: Columns, forms: Sequence[Form] = ()) -> str:
     """Return the name that a column of the files has after cleaning."""
-    roles = {"text": columns.text, "text_pair": columns.text_pair, "label": columns.label}
+    form = (forms or labelled_text(columns))[0]
+    roles = {**form.given, **form.target}
     for role, source in roles.items():
         if source == column:
             return role
-    return f"{column}_column" if roles.get(column) else column
+    return f"{column}_column" if column in roles or column in form.made else column
 
 
 def repair(
@@ -191,55 +188,3 @@ def _unwanted(record: Record, role: str, rules: Clean) -> str | None:
     if rules.languages and text and not is_in(text, rules.languages):
         return f"{role} in another language than {', '.join(rules.languages)}"
     return None
-
-
-def _by_role(record: Record, roles: dict[str, str], counts: Counter[str]) -> Record:
-    """Return the record under role names; a column that is in a role's way gets `_column` added."""
-    for role, column in roles.items():
-        if column not in record:
-            found = ", ".join(name for name in record if name != AT)
-            raise DataError(
-                f"{place(record)}: no column {column!r} for {role}; the columns are {found}. "
-                f"Say which one holds it: data.columns.{role}=NAME."
-            )
-    cleaned = {role: record[column] for role, column in roles.items()}
-    used = set(roles.values())
-    for name, value in record.items():
-        if name in used:
-            continue
-        if name in cleaned:
-            counts[f"columns {name} renamed {name}_column"] = 1
-            name = f"{name}_column"
-        cleaned[name] = value
-    return cleaned
-
-
-def _string(value: Any, record: Record, role: str) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise DataError(
-            f"{place(record)}: {role} must be a string, found {type(value).__name__} {value!r:.40}."
-        )
-    return value
-
-
-def _label(value: Any, record: Record, counts: Counter[str]) -> str:
-    if isinstance(value, list):
-        parts = [_label(one, record, counts) for one in value]
-        if any("|" in part for part in parts):
-            raise DataError(f"{place(record)}: a label in a list may not hold '|': {parts}.")
-        return "|".join(parts)
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
-        counts["labels such as 1.0 taken as 1"] += 1
-        return str(int(value))
-    if isinstance(value, str | int | float):
-        return str(value).strip()
-    raise DataError(
-        f"{place(record)}: label must be a string, a number or a list of them, "
-        f"found {type(value).__name__} {value!r:.40}."
-    )

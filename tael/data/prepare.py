@@ -6,7 +6,7 @@ from train into dev and test is measured and bounded. Every step is counted.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
@@ -15,6 +15,7 @@ from pathlib import Path
 from tael.data.clean import clean, name_after
 from tael.data.dedup import Deduped, Match, dedup, leaks, normalised
 from tael.data.fixes import fix_splits, read_fixes
+from tael.data.form import Form
 from tael.data.leak import check_leak
 from tael.data.read import input_files, read
 from tael.data.record import Record
@@ -50,8 +51,9 @@ def prepare(
     labelled: bool = True,
     near: bool = True,
     look: Callable[[str, list[Record]], None] = lambda name, records: None,
+    forms: Sequence[Form] = (),
 ) -> Splits:
-    """Return the clean splits of `data`.
+    """Return the clean splits of `data`; `forms` are those of a task with other roles than a label.
 
     `limit` reads only so many rows of each of train, dev and test, and hashes no file; without
     `near` only exact duplicates are looked for: both for a quick check. `look` sees all cleaned
@@ -65,7 +67,10 @@ def prepare(
     records = {}
     for name, paths in given.items():
         if paths is not None:
-            records[name] = _records(name, paths, data, counts, limit, labelled, samples)
+            records[name] = _records(
+                name, paths, data, counts, limit=limit, labelled=labelled, samples=samples,
+                forms=forms,
+            )  # fmt: skip
     if data.fixes is not None:
         records, found = fix_splits(
             records, read_fixes(data.fixes), kind=data.labels, partial=limit is not None
@@ -79,7 +84,7 @@ def prepare(
     if held_out:
         counts["train rows removed: they repeat dev or test"] = len(leaked)
         _count_held_out(records, rules, counts)
-    parts = _parts(train, records, data, seed, counts)
+    parts = _parts(train, records, data, seed, counts=counts, forms=forms)
     check_leak(records, parts, data, counts, near)
     counts.update({f"{name} rows": len(part) for name, part in parts.items()})
     _check_sizes(parts, data, deduped)
@@ -128,9 +133,11 @@ def _records(
     paths: tuple[Path, ...],
     data: Data,
     counts: Counter[str],
+    *,
     limit: int | None,
     labelled: bool,
     samples: Samples,
+    forms: Sequence[Form],
 ) -> list[Record]:
     found: Counter[str] = Counter()
     rows = read(
@@ -141,7 +148,11 @@ def _records(
         counts=found,
         limit=limit,
     )
-    records = list(clean(rows, data.columns, data.clean, found, labelled=labelled, samples=samples))
+    records = list(
+        clean(
+            rows, data.columns, data.clean, found, labelled=labelled, samples=samples, forms=forms
+        )
+    )
     counts.update({f"{name}: {step}": number for step, number in found.items() if number})
     counts[f"{name}: rows after cleaning"] = len(records)
     return records
@@ -169,7 +180,9 @@ def _parts(
     records: dict[str, list[Record]],
     data: Data,
     seed: int,
+    *,
     counts: Counter[str],
+    forms: Sequence[Form],
 ) -> dict[str, list[Record]]:
     """Split off train what has no file of its own; the shares of the others are scaled up."""
     shares = [data.split[0]] + [
@@ -179,9 +192,9 @@ def _parts(
     total = sum(shares)
     scaled = (shares[0] / total, shares[1] / total, shares[2] / total)
     if data.time is not None:
-        parts = split_by_time(train, scaled, name_after(data.time, data.columns))
+        parts = split_by_time(train, scaled, name_after(data.time, data.columns, forms))
     elif data.group is not None:
-        column = name_after(data.group, data.columns)
+        column = name_after(data.group, data.columns, forms)
         parts = split_by_group(train, scaled, seed, column, counts)
     else:
         parts = split(train, scaled, seed)

@@ -35,7 +35,7 @@ class Engine:
         if not records:
             return []
         repaired = [self.task.repaired(record) for record in records]
-        return self.task.decode(self.runtime.logits(repaired))
+        return self.runtime.answers(repaired)
 
 
 def open_engine(run: Path, variant: str | None = None, threads: int | None = None) -> Engine:

@@ -1,8 +1,9 @@
 """What runs a variant: torch, onnxruntime, or a linear model in numpy.
 
-A runtime turns records into logits (N, C); the task's `decode` turns these into answers, the same
-for all. Each class imports its library when it is built, so a process pays for the one it uses:
-a linear variant is served without torch and without onnxruntime.
+A runtime turns records into answers: it computes what the task's `decode` reads, the same for all.
+What runs without torch answers only what is read off one row of logits a record. Each class imports
+its library when it is built, so a process pays for the one it uses: a linear variant is served
+without torch and without onnxruntime.
 
 Letters: B rows · N records · C classes.
 """
@@ -17,18 +18,18 @@ from numpy.typing import NDArray
 from tael.compress.manifest import Variant
 from tael.compress.session import open_session, run_session
 from tael.data.record import Record
-from tael.engine.batch import ROWS, in_batches, pad
+from tael.engine.batch import ROWS, cut, in_batches, pad
 from tael.model.linear import LinearModel, document
-from tael.task.base import Example, Task
+from tael.task.base import Answer, Example, Task
 
 __all__ = ["RUNTIMES", "LinearRuntime", "OnnxRuntime", "Runtime", "TorchRuntime"]
 
 
 class Runtime(Protocol):
-    """Raw scores for records, in their order."""
+    """Answers to records, in their order."""
 
-    def logits(self, records: Sequence[Record]) -> NDArray[np.float32]:
-        """Return logits (N, C), float32."""
+    def answers(self, records: Sequence[Record]) -> list[Answer]:
+        """Return one answer a record."""
         ...
 
 
@@ -48,17 +49,12 @@ class TorchRuntime:
         self._task = task
         self._rows = variant.together or ROWS
 
-    def logits(self, records: Sequence[Record]) -> NDArray[np.float32]:
-        """Return logits (N, C), float32."""
-        return in_batches(self._task.encode_many(records), self._compute, rows=self._rows)
-
-    def _compute(self, examples: list[Example]) -> NDArray[np.float32]:
-        import torch
-
-        with torch.inference_mode():
-            logits_BC = self._task.logits(self.network, self._task.collate(examples))
-        out_BC: NDArray[np.float32] = logits_BC.float().numpy()
-        return out_BC
+    def answers(self, records: Sequence[Record]) -> list[Answer]:
+        """Return one answer a record."""
+        examples = self._task.encode_many(records)
+        groups = cut([len(example) for example in examples], rows=self._rows)
+        outputs = self._task.outputs(self.network, examples, groups)
+        return self._task.decode(outputs, examples)
 
 
 class OnnxRuntime:
@@ -69,9 +65,11 @@ class OnnxRuntime:
         self._task = task
         self._rows = variant.together or ROWS
 
-    def logits(self, records: Sequence[Record]) -> NDArray[np.float32]:
-        """Return logits (N, C), float32."""
-        return in_batches(self._task.encode_many(records), self._compute, rows=self._rows)
+    def answers(self, records: Sequence[Record]) -> list[Answer]:
+        """Return one answer a record."""
+        examples = self._task.encode_many(records)
+        logits_NC = in_batches(examples, self._compute, rows=self._rows)
+        return self._task.decode(logits_NC, examples)
 
     def _compute(self, examples: list[Example]) -> NDArray[np.float32]:
         return run_session(self._session, *pad(examples))
@@ -82,6 +80,11 @@ class LinearRuntime:
 
     def __init__(self, folder: Path, variant: Variant, task: Task, threads: int) -> None:
         self._model = LinearModel.load(folder)
+        self._task = task
+
+    def answers(self, records: Sequence[Record]) -> list[Answer]:
+        """Return one answer a record."""
+        return self._task.decode(self.logits(records), ())
 
     def logits(self, records: Sequence[Record]) -> NDArray[np.float32]:
         """Return logits (N, C), float32."""

@@ -6,7 +6,12 @@ from tael.evaluate.wording import difference, duration, figure, interval, named
 
 __all__ = ["SYSTEMS", "model_card"]
 
-SYSTEMS = {"tfidf": "TF-IDF + linear model", "majority": "most frequent answer"}
+SYSTEMS = {
+    "tfidf": "TF-IDF + linear model",
+    "majority": "most frequent answer",
+    "dictionary": "most frequent tag of each word",
+}
+_PIPELINES = {"classify": "text-classification", "tag": "token-classification"}
 
 
 def model_card(evidence: Evidence, findings: Findings) -> str:
@@ -27,13 +32,16 @@ def model_card(evidence: Evidence, findings: Findings) -> str:
 
 
 def _header(evidence: Evidence) -> str:
-    kind = "text-classification" if evidence.task == "classify" else evidence.task
+    kind = _PIPELINES.get(evidence.task, evidence.task)
     return f"---\nlibrary_name: tael\npipeline_tag: {kind}\n---"
 
 
 def _about(evidence: Evidence) -> str:
     say = evidence.say
-    lines = [say("- Task: {task} ({kind})", task=evidence.task, kind=say(_KINDS[evidence.kind]))]
+    lines = [say("- Task: {task}", task=evidence.task)]
+    if evidence.kind is not None:
+        kind = say(_KINDS[evidence.kind])
+        lines = [say("- Task: {task} ({kind})", task=evidence.task, kind=kind)]
     if evidence.labels:
         shown = ", ".join(f"`{_plain(label)}`" for label in evidence.labels[:50])
         rest = len(evidence.labels) - 50

@@ -1,6 +1,6 @@
 """All that a report is made from, and what follows from it: scores, comparisons, the diagnosis."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +11,23 @@ from tael.evaluate.learning import Learning
 from tael.evaluate.robust import Robustness
 from tael.evaluate.score import Score, score_outcomes
 from tael.evaluate.slices import Slice, find_slices
-from tael.evaluate.wording import distance, named, plus_minus, speaking
+from tael.evaluate.wording import (
+    LONG_NAMES,
+    SHORT_NAMES,
+    distance,
+    named,
+    plus_minus,
+    speaking,
+)
 from tael.page.words import Lang, Words
 from tael.task.base import Answer
-from tael.task.metrics import Kind, Outcomes, measure, outcomes
+from tael.task.labels import mistake
+from tael.task.metrics import Kind, outcomes
+from tael.task.outcomes import Outcomes, figures
 
 __all__ = ["Evidence", "Findings", "against", "curve", "find"]
+
+Judge = Callable[[Answer, Any], tuple[str, str, float]]
 
 
 @dataclass(frozen=True)
@@ -28,14 +39,23 @@ class Evidence:
     the lines of metrics.jsonl. `counts` are the steps of data preparation; `costs` is costs.json.
     `recipe` has dotted keys. `system` is what is judged, for instance the variant. `known` counts
     the words of the whole training split. `lang` is the language of the pages.
+
+    `kind` None: no classification, so there are no classes, slices and the like; then `lay` puts
+    answers beside references, and `judge` says truth and answer in words and how wrong it is.
+    `metric_words` are the names of metrics that are the task's own; `sceptic` is the baseline that
+    the first sentence compares with.
     """
 
     name: str
     task: str
-    kind: Kind
+    kind: Kind | None
     labels: Sequence[str]
     metric: str
     splits: Mapping[str, Split]
+    lay: Callable[[Sequence[Answer], Sequence[Any]], Outcomes] | None = None
+    judge: Judge | None = None
+    metric_words: Mapping[str, str] = field(default_factory=dict)
+    sceptic: str | None = "tfidf"
     baselines: Mapping[str, Mapping[str, Sequence[Answer]]] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
     counts: Mapping[str, Any] = field(default_factory=dict)
@@ -56,8 +76,24 @@ class Evidence:
 
     @property
     def say(self) -> Words:
-        """Return the words of the pages."""
-        return speaking(self.lang)
+        """Return the words of the pages, metrics under the task's own names."""
+        own = {LONG_NAMES.get(name, name): words for name, words in self.metric_words.items()}
+        return speaking(self.lang).instead(own)
+
+    def laid(self, split: str, answers: Sequence[Answer]) -> Outcomes:
+        """Return answers to a split beside its references."""
+        references = self.splits[split].references
+        if self.lay is not None:
+            return self.lay(answers, references)
+        assert self.kind is not None, "a task without a kind of label says how it is laid out"
+        return outcomes(self.kind, answers, references, self.labels)
+
+    def mistake(self, answer: Answer, reference: Any) -> tuple[str, str, float]:
+        """Return truth and answer in words, and how wrong it is; 0 for a right one."""
+        if self.judge is not None:
+            return self.judge(answer, reference)
+        assert self.kind is not None, "a task without a kind of label says what is wrong"
+        return mistake(answer, reference, self.kind)
 
 
 @dataclass(frozen=True)
@@ -75,14 +111,14 @@ class Findings:
 
 def find(evidence: Evidence, *, resamples: int = 1000) -> Findings:
     """Score every split and baseline, compare them in pairs and judge the fit."""
-    laid = {name: _lay(evidence, name, part.answers) for name, part in evidence.splits.items()}
+    laid = {name: evidence.laid(name, part.answers) for name, part in evidence.splits.items()}
     scores = {
         name: score_outcomes(found, resamples=resamples, seed=evidence.seed)
         for name, found in laid.items()
     }
     main = next(name for name in ("test", "dev", *evidence.splits) if name in laid)
     others = {
-        name: _lay(evidence, main, answers[main])
+        name: evidence.laid(main, answers[main])
         for name, answers in evidence.baselines.items()
         if main in answers
     }
@@ -96,8 +132,12 @@ def find(evidence: Evidence, *, resamples: int = 1000) -> Findings:
     }
     diagnosis = _diagnosis(evidence, scores)
     part = evidence.splits[main]
-    slices = find_slices(evidence.kind, part.answers, part.references, part.records, evidence.known)
-    sentence = _sentence(evidence.say, evidence.metric, main, scores[main], comparisons, diagnosis)
+    slices = []
+    if evidence.kind is not None:
+        slices = find_slices(
+            evidence.kind, part.answers, part.references, part.records, evidence.known
+        )
+    sentence = _sentence(evidence, main, scores[main], comparisons, diagnosis)
     return Findings(main, scores, baselines, comparisons, diagnosis, slices, sentence)
 
 
@@ -118,18 +158,13 @@ def curve(
     return points
 
 
-def _lay(evidence: Evidence, split: str, answers: Sequence[Answer]) -> Outcomes:
-    return outcomes(evidence.kind, answers, evidence.splits[split].references, evidence.labels)
-
-
 def _diagnosis(evidence: Evidence, scores: Mapping[str, Mapping[str, Score]]) -> Diagnosis | None:
     if "train" not in scores or "dev" not in scores:
         return None
     constant = evidence.baselines.get("majority", {}).get("train")
     floor = None
     if constant is not None:
-        references = evidence.splits["train"].references
-        floor = measure(evidence.kind, constant, references, evidence.labels)[evidence.metric]
+        floor = figures(evidence.laid("train", constant))[evidence.metric]
     return diagnose(
         evidence.metric,
         scores["train"][evidence.metric],
@@ -144,40 +179,41 @@ def _diagnosis(evidence: Evidence, scores: Mapping[str, Mapping[str, Score]]) ->
 
 
 def _sentence(
-    say: Words,
-    metric: str,
+    evidence: Evidence,
     main: str,
     scores: Mapping[str, Score],
     comparisons: Mapping[str, Paired],
     diagnosis: Diagnosis | None,
 ) -> str:
     """Return the answer to the reader's question: how good, against what, and is it sound."""
+    say, metric = evidence.say, evidence.metric
     text = say(
         "{score} {metric} on {split}",
         score=plus_minus(say, metric, scores[metric]),
         metric=named(say, metric),
         split=say(main),
     )
-    if "tfidf" in comparisons:
-        text += say(", {against}", against=against(say, comparisons["tfidf"]))
+    if evidence.sceptic in comparisons:
+        told = against(say, comparisons[evidence.sceptic], say(SHORT_NAMES[evidence.sceptic]))
+        text += say(", {against}", against=told)
     if diagnosis is not None:
         text += say("; {fit}", fit=diagnosis.short)
     return say("{sentence}.", sentence=text)
 
 
-def against(say: Words, found: Paired) -> str:
-    """Return how a system stands to the TF-IDF baseline, and whether that is proved."""
+def against(say: Words, found: Paired, name: str) -> str:
+    """Return how a system stands to the baseline `name`, and whether that is proved."""
     size = distance(say, found.metric, found.gain)
     if float(size.split(" ")[0]) == 0:
-        return say("level with TF-IDF")
+        return say("level with {name}", name=name)
     if found.proved and found.difference > 0:
-        return say("{size} above TF-IDF (proved)", size=size)
+        return say("{size} above {name} (proved)", name=name, size=size)
     if found.proved:
-        return say("{size} below TF-IDF (proved)", size=size)
+        return say("{size} below {name} (proved)", name=name, size=size)
     needed = rows_needed(found)
     more = ""
     if needed:
         more = say("; about {rows} more rows would settle it", rows=f"{needed - found.rows:,}")
     if found.difference > 0:
-        return say("{size} above TF-IDF (not proved{more})", size=size, more=more)
-    return say("{size} below TF-IDF (not proved{more})", size=size, more=more)
+        return say("{size} above {name} (not proved{more})", name=name, size=size, more=more)
+    return say("{size} below {name} (not proved{more})", name=name, size=size, more=more)

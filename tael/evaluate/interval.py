@@ -63,11 +63,14 @@ def student(metric: str, value: float, drawn_R: Floats, size: int) -> tuple[floa
     """
     from scipy.stats import t
 
-    scale = _SCALES.get(metric)
-    if scale is None:
+    if metric == "ece":
         low, high = ends(drawn_R)
         low, high = 2 * value - high, 2 * value - low
         return max(0.0, min(low, value)), max(high, value)
+    scale = _SCALES.get(metric)
+    if scale is None:  # nothing is known of its bounds
+        low, high = ends(drawn_R)
+        return min(low, value), max(high, value)
     outwards, back, slope = scale
     error = float(np.std(drawn_R[np.isfinite(drawn_R)], ddof=1))
     if not math.isfinite(error) or not slope(value) > 0:
@@ -109,12 +112,13 @@ _LOG_REST: _Scale = (
     lambda x: 1 - math.exp(min(x, 700.0)),
     lambda x: 1 - x,
 )
-_CORRELATIONS, _ERRORS = ("mcc", "pearson", "spearman"), ("mse", "rmse", "mae")
+_CORRELATIONS = ("mcc", "pearson", "spearman")
+_ERRORS = ("mse", "rmse", "mae", "perplexity", "bits_per_char", "bits_per_byte")
 _SCALES: dict[str, _Scale] = (
     dict.fromkeys(
         (
             "accuracy", "f1", "f1_weighted", "f1_micro", "precision", "precision_weighted",
-            "recall", "recall_weighted", "auroc",
+            "recall", "recall_weighted", "auroc", "exact_match", "rouge1", "rouge2", "rougeL",
         ),
         _LOG_ODDS,
     )

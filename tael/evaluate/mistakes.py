@@ -6,7 +6,7 @@ from typing import Any
 
 from tael.data.record import place
 from tael.evaluate.answered import Split
-from tael.task.metrics import Kind, split_labels
+from tael.evaluate.evidence import Judge
 
 __all__ = ["Mistake", "worst"]
 
@@ -24,29 +24,20 @@ class Mistake:
     badness: float
 
 
-def worst(part: Split, kind: Kind, most: int = 20) -> list[Mistake]:
-    """Return the `most` worst mistakes, the worst first; none where all is right."""
+def worst(part: Split, judge: Judge, most: int = 20) -> list[Mistake]:
+    """Return the `most` worst mistakes, the worst first; none where all is right.
+
+    `judge` gives the truth and the answer in words, and how wrong the answer is.
+    """
     found = [
         Mistake(place(record), _text(record), truth, said, badness)
         for answer, reference, record in zip(
             part.answers, part.references, part.records, strict=True
         )
-        for truth, said, badness in [_judge(answer, reference, kind)]
+        for truth, said, badness in [judge(answer, reference)]
         if badness > 0
     ]
     return sorted(found, key=lambda mistake: -mistake.badness)[:most]
-
-
-def _judge(answer: dict[str, Any], reference: Any, kind: Kind) -> tuple[str, str, float]:
-    if kind == "regression":
-        value = float(answer["value"])
-        return f"{float(reference):g}", f"{value:.4g}", abs(value - float(reference))
-    if kind == "multi":
-        truth, said = split_labels(reference), list(answer["labels"])
-        return " | ".join(truth) or "none", " | ".join(said) or "none", len({*truth} ^ {*said})
-    label, truth_label = str(answer["label"]), str(reference)
-    score = float(answer.get("scores", {}).get(label, answer.get("score", 1.0)))
-    return truth_label, label, 0.0 if label == truth_label else score
 
 
 def _text(record: dict[str, Any]) -> str:

@@ -6,7 +6,14 @@ from typing import Any
 from tael.evaluate.compare import Paired
 from tael.evaluate.diagnose import Diagnosis
 from tael.evaluate.evidence import Evidence, Findings
-from tael.evaluate.wording import difference, distance, figure, is_share, named
+from tael.evaluate.wording import (
+    SHORT_NAMES,
+    difference,
+    distance,
+    figure,
+    is_share,
+    named,
+)
 from tael.page.words import Words
 
 __all__ = ["Question", "leak", "questions"]
@@ -24,7 +31,7 @@ def questions(evidence: Evidence, findings: Findings) -> list[Question]:
     return [
         _fit(evidence, findings),
         leak(say, evidence.counts, evidence.recipe.get("data.clean.dedup")),
-        _better(say, findings.comparisons.get("tfidf")),
+        *_judged(evidence, findings),
     ]
 
 
@@ -79,8 +86,16 @@ def _verdict(say: Words, found: Diagnosis) -> str:
     return say("No") if found.verdict == "fits" else say("No, {how}", how=found.short)
 
 
-def _better(say: Words, found: Paired | None) -> Question:
-    asked = say("Is it better than TF-IDF?")
+def _judged(evidence: Evidence, findings: Findings) -> list[Question]:
+    """Return the comparison with the task's baseline; nothing for a task that has none."""
+    if evidence.sceptic is None:
+        return []
+    name = evidence.say(SHORT_NAMES[evidence.sceptic])
+    return [_better(evidence.say, findings.comparisons.get(evidence.sceptic), name)]
+
+
+def _better(say: Words, found: Paired | None, name: str) -> Question:
+    asked = say("Is it better than {name}?", name=name)
     if found is None:
         return asked, say("Not known"), say("The baseline was not asked."), "info"
     metric = found.metric

@@ -96,7 +96,7 @@ def _sections(evidence: Evidence, findings: Findings, drawn: Drawn) -> list[Sect
     if evidence.learning:
         shown = learning_section(say, evidence.learning)
         found.append(Section(say("Would more data help?"), shown))
-    if evidence.kind != "regression":
+    if evidence.kind in ("single", "multi"):
         found.append(Section(say("Classes"), _classes(evidence, findings)))
     if evidence.kind == "single" and "ece" in findings.scores[main]:
         error = findings.scores[main]["ece"]
@@ -205,6 +205,7 @@ def _fit(say: Words, findings: Findings, drawn: Drawn) -> Html:
 
 def _classes(evidence: Evidence, findings: Findings) -> Html:
     say, part = evidence.say, evidence.splits[findings.main]
+    assert evidence.kind is not None
     found = per_class(evidence.kind, part.answers, part.references, evidence.labels)
     rows = [
         (
@@ -239,13 +240,14 @@ def _classes(evidence: Evidence, findings: Findings) -> Html:
 def _mistakes(evidence: Evidence, findings: Findings) -> Html:
     say = evidence.say
     split = say(findings.main)
-    found = worst(evidence.splits[findings.main], evidence.kind, _MISTAKES)
+    found = worst(evidence.splits[findings.main], evidence.mistake, _MISTAKES)
     if not found:
         return page.paragraph(say("None: every answer on {split} is right.", split=split))
     last, order = {
         "single": (say("sure, %"), say("surest")),
         "multi": (say("labels wrong"), say("most labels")),
         "regression": (say("error"), say("furthest off")),
+        None: (say("error"), say("furthest off")),
     }[evidence.kind]
     rows = [
         (
@@ -350,7 +352,8 @@ def _values(evidence: Evidence, findings: Findings) -> dict[str, Any]:
         "learning": [one.to_json() for one in evidence.learning],
         "costs": dict(evidence.costs),
     }
-    if evidence.kind != "regression":
+    if evidence.kind in ("single", "multi"):
+        assert evidence.kind is not None
         found["labels"] = list(evidence.labels)
         found["classes"] = per_class(evidence.kind, part.answers, part.references, evidence.labels)
     if evidence.kind == "single":

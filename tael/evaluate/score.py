@@ -10,7 +10,7 @@ import numpy as np
 from tael.errors import UsageError
 from tael.evaluate.interval import bootstrap, student, wilson
 from tael.task.base import Answer
-from tael.task.metrics import Kind, Outcomes, outcomes
+from tael.task.outcomes import Outcomes
 
 __all__ = ["Judged", "Score", "score", "score_outcomes", "to_json"]
 
@@ -27,14 +27,8 @@ class Score:
 class Judged(Protocol):
     """What scoring asks of a task."""
 
-    @property
-    def kind(self) -> Kind:
-        """Return single, multi or regression."""
-        ...
-
-    @property
-    def labels(self) -> Sequence[str]:
-        """Return the labels in their order; empty for a regression."""
+    def outcomes(self, answers: Sequence[Answer], references: Sequence[Any]) -> Outcomes:
+        """Lay answers beside references, to be measured on any draw of the records."""
         ...
 
 
@@ -57,7 +51,7 @@ def score(
             f"cannot score {len(answers):,} answers against {len(references):,} references: "
             "expected as many of both, at least one; give a split or a file with labelled records"
         )
-    found = outcomes(task.kind, answers, references, task.labels)
+    found = task.outcomes(answers, references)
     return score_outcomes(found, resamples=resamples, seed=seed)
 
 

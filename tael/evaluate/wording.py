@@ -4,14 +4,16 @@ from tael.evaluate.score import Score
 from tael.page.words import Lang, Words, words
 
 __all__ = [
-    "LONG_NAMES", "difference", "distance", "duration", "figure", "interval", "is_share", "named",
-    "plus_minus", "speaking",
+    "LONG_NAMES", "SHORT_NAMES", "difference", "distance", "duration", "figure", "interval",
+    "is_share", "named", "plus_minus", "speaking",
 ]  # fmt: skip
 
 _SHARES = (
     "accuracy", "f1", "f1_weighted", "f1_micro", "precision", "precision_weighted", "recall",
-    "recall_weighted",
+    "recall_weighted", "exact_match", "rouge1", "rouge2", "rougeL",
 )  # fmt: skip
+# Of a baseline, within a sentence.
+SHORT_NAMES = {"tfidf": "TF-IDF", "dictionary": "a dictionary"}
 LONG_NAMES = {
     "accuracy": "accuracy",
     "f1": "macro F1",
@@ -30,6 +32,14 @@ LONG_NAMES = {
     "mae": "mean absolute error",
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
+    "exact_match": "exact match",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+    "bits_per_char": "bits a character",
+    "bits_per_byte": "bits a byte",
 }
 
 

@@ -4,6 +4,7 @@ English stands in the code, where it is read beside what it says; a room's `zh.y
 Chinese of each sentence, with the same names in braces, which may stand in another order.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -25,6 +26,11 @@ class Words:
         """Return `text` in the language, its braces filled; what has no entry stays English."""
         said = self._table.get(text, text)
         return said.format(**values) if values else said
+
+    def instead(self, other: Mapping[str, str]) -> "Words":
+        """Return words that say `other[text]` where `text` is asked for."""
+        said = {text: self._table.get(new, new) for text, new in other.items()}
+        return Words(self.lang, self._table | said)
 
     def percent(self, share: float, digits: int = 1) -> str:
         """Return `90.1 %`; in Chinese no space stands before the sign."""

@@ -59,43 +59,45 @@ def pareto(rows: Sequence[Priced], floor: Floor) -> set[str]:
 
 
 def keepers(
-    rows: Sequence[Priced], floor: Floor, *, parent: str, baseline: str, p95_ms: float | None
+    rows: Sequence[Priced], floor: Floor, *, parent: str, baseline: str | None, p95_ms: float | None
 ) -> list[Priced]:
     """Return the variants that may be chosen, cheapest first (then best, then by id).
 
     A keeper keeps the floor against the parent's quality, answers within `p95_ms`, and is not
-    below the baseline, all on dev. What costs at most `TIE` times the cheapest is no dearer: rates
-    of equal models differ by as much from run to run. Among those come first the ones above the
-    baseline's interval, best first, then the baseline, the simplest of all, then the others.
+    below the baseline (where there is one), all on dev. What costs at most `TIE` times the cheapest
+    is no dearer: rates of equal models differ by as much from run to run. Among those come first
+    the ones above the baseline's interval, best first, then the baseline, the simplest of all, then
+    the others.
     """
     by_id = {row.id: row for row in rows}
-    base, least = by_id[parent].quality.value, by_id[baseline].quality.value
+    base = by_id[parent].quality.value
+    simple = by_id[baseline].quality if baseline is not None else None
     kept = [
         (row.cost_per_1000, row)
         for row in rows
         if row.cost_per_1000 is not None
         and (p95_ms is None or row.p95_ms <= p95_ms)
         and floor.keeps(row.quality.value, base)
-        and not floor.better(least, row.quality.value)
+        and not (simple is not None and floor.better(simple.value, row.quality.value))
     ]
     sign = -1 if floor.higher else 1
     cheapest = min((cost for cost, _ in kept), default=0.0)
-    simple = by_id[baseline].quality
-    clear = simple.high if floor.higher else simple.low
+    clear = None if simple is None else simple.high if floor.higher else simple.low
 
     def order(pair: tuple[float, Priced]) -> tuple[int, float, float, str]:
         cost, row = pair
         quality = sign * row.quality.value
         if cost > TIE * cheapest:
             return 3, cost, quality, row.id
-        rank = 1 if row.id == baseline else 0 if floor.better(row.quality.value, clear) else 2
+        stands_out = clear is None or floor.better(row.quality.value, clear)
+        rank = 1 if row.id == baseline else 0 if stands_out else 2
         return rank, quality, cost, row.id
 
     return [row for _, row in sorted(kept, key=order)]
 
 
 def choose(
-    rows: Sequence[Priced], floor: Floor, *, parent: str, baseline: str, p95_ms: float | None
+    rows: Sequence[Priced], floor: Floor, *, parent: str, baseline: str | None, p95_ms: float | None
 ) -> str | None:
     """Return the id of the cheapest variant that may be chosen; None where no variant may."""
     kept = keepers(rows, floor, parent=parent, baseline=baseline, p95_ms=p95_ms)

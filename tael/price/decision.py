@@ -31,17 +31,18 @@ def decide(
     on_test: Callable[[str], Proof],
     *,
     p95_ms: float | None,
+    baseline: str | None = BASELINE,
 ) -> Decision:
     """Choose on dev, then ask test once, for the choice alone.
 
     Not proved: the parent is served, or the baseline where the parent is below it on dev.
     """
-    candidate = choose(rows, floor, parent=PARENT, baseline=BASELINE, p95_ms=p95_ms)
+    candidate = choose(rows, floor, parent=PARENT, baseline=baseline, p95_ms=p95_ms)
     if candidate is None:
         return Decision(None, None, None)
     proof = on_test(candidate)
     if proof.proved:
         return Decision(candidate, candidate, proof)
     dev = {row.id: row.quality.value for row in rows}
-    below = floor.better(dev[BASELINE], dev[PARENT])
-    return Decision(BASELINE if below else PARENT, candidate, proof)
+    below = baseline is not None and floor.better(dev[baseline], dev[PARENT])
+    return Decision(baseline if below else PARENT, candidate, proof)

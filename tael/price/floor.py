@@ -4,11 +4,11 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from tael.errors import UsageError
-from tael.recipe.schema import Kind
-from tael.task.metrics import LOWER_IS_BETTER, measure
+from tael.recipe.schema import Recipe
+from tael.task.base import find
+from tael.task.metrics import LOWER_IS_BETTER
 
 __all__ = ["Floor", "check_floor", "parse_floor"]
 
@@ -51,12 +51,9 @@ class Floor:
         return one > other if self.higher else one < other
 
 
-def check_floor(text: str, kind: Kind) -> None:
-    """Raise UsageError where `text` is no floor, or one of a metric that labels of `kind` lack."""
-    one: dict[str, Any] = {"value": 0.0, "label": "a", "labels": ["a"], "scores": {"a": 1, "b": 0}}
-    reference = 0.0 if kind == "regression" else "a"
-    # Of two rows that agree nearly every metric is undefined; their names are what is asked for.
-    parse_floor(text, measure(kind, [one, one], [reference, reference], ["a", "b"]))
+def check_floor(text: str, recipe: Recipe) -> None:
+    """Raise UsageError where `text` is no floor, or one of a metric that the task lacks."""
+    parse_floor(text, find(recipe.task).metric_names(recipe))
 
 
 def parse_floor(text: str, metrics: Iterable[str]) -> Floor:

@@ -30,8 +30,9 @@ from tael.price.page import page
 from tael.price.sentence import sentence
 from tael.recipe.load import section_yaml
 from tael.recipe.schema import Recipe
-from tael.task.classify import Classify
-from tael.task.metrics import LOWER_IS_BETTER, outcomes
+from tael.task.answer import asked
+from tael.task.base import Task
+from tael.task.metrics import LOWER_IS_BETTER
 from tael.train.progress import make_progress
 from tael.train.run import Run
 
@@ -51,7 +52,7 @@ class Frontier(BaseModel):
     floor: str
     chosen: str | None
     confirmed: bool
-    baseline: str
+    baseline: str | None  # None: the task has none that could be served
     sentence: str = Field("", exclude=True)
 
 
@@ -63,7 +64,6 @@ def price(run: Path, recipe: Recipe | None = None, *, progress: bool = True) -> 
     """
     opened = Run(run)
     recipe, task = recipe or opened.recipe, opened.task()
-    assert isinstance(task, Classify), "the only task so far that has variants"
     variants = make_variants(opened, progress=progress)
     shown = make_progress(progress, recipe.machine.currency)
     try:
@@ -71,7 +71,7 @@ def price(run: Path, recipe: Recipe | None = None, *, progress: bool = True) -> 
         with workers(folders) as running:
             scores = _scores(task, running, opened.records("dev"), shown.say)
             floor = _floor(recipe, task, scores[PARENT])
-            traffic = _traffic(opened, recipe)
+            traffic = _traffic(opened, recipe, task)
             bound = recipe.price.p95_ms
             speeds = measure(running, traffic, p95_ms=bound, say=shown.say)
             rows = _rows(variants, scores, speeds, recipe, floor)
@@ -81,14 +81,14 @@ def price(run: Path, recipe: Recipe | None = None, *, progress: bool = True) -> 
                 shown.say(f"proving {candidate} on test")
                 return _prove(task, floor, opened.records("test"), by_id[candidate], by_id[PARENT])
 
-            decision = decide(rows, floor, on_test, p95_ms=bound)
+            decision = decide(rows, floor, on_test, p95_ms=bound, baseline=_baseline(rows))
     finally:
         shown.close()
     return _write(run, recipe, variants, rows, floor, decision)
 
 
 def _scores(
-    task: Classify, running: Sequence[Worker], dev: Sequence[Record], say: Callable[[str], None]
+    task: Task, running: Sequence[Worker], dev: Sequence[Record], say: Callable[[str], None]
 ) -> dict[str, dict[str, Score]]:
     references = task.references(dev)
     scores = {}
@@ -98,13 +98,13 @@ def _scores(
     return scores
 
 
-def _floor(recipe: Recipe, task: Classify, scores: dict[str, Score]) -> Floor:
+def _floor(recipe: Recipe, task: Task, scores: dict[str, Score]) -> Floor:
     lower = task.metric in LOWER_IS_BETTER
     default = f"{task.metric} {'<= 1.02' if lower else '>= 0.98'} * base"
     return parse_floor(recipe.price.floor or default, scores)
 
 
-def _traffic(run: Run, recipe: Recipe) -> list[Record]:
+def _traffic(run: Run, recipe: Recipe, task: Task) -> list[Record]:
     """Return up to _TRAFFIC records in a random, fixed order: any part of it has the same mix."""
     path = recipe.price.traffic
     if path is None:
@@ -112,14 +112,18 @@ def _traffic(run: Run, recipe: Recipe) -> list[Record]:
     else:
         data = recipe.data
         raw = read([path], encoding=data.encoding, on_error=data.on_error, txt=data.txt)
-        records = list(clean(raw, data.columns, data.clean, Counter(), labelled=False))
+        forms = task.forms(data.columns)
+        records = list(clean(raw, data.columns, data.clean, Counter(), labelled=False, forms=forms))
     if not records:
         raise UsageError(
             f"price.traffic: no texts in {path or 'the test split'}; name a file that has some"
         )
     order = np.random.default_rng(0).permutation(len(records))[:_TRAFFIC]
-    kept = ("text", "text_pair")
-    return [{key: records[at][key] for key in kept if key in records[at]} for at in order.tolist()]
+    return [asked(task, records[at]) for at in order.tolist()]
+
+
+def _baseline(rows: Sequence[Priced]) -> str | None:
+    return BASELINE if any(row.id == BASELINE for row in rows) else None
 
 
 def _rows(
@@ -157,13 +161,12 @@ def _rows(
 
 
 def _prove(
-    task: Classify, floor: Floor, test: Sequence[Record], candidate: Worker, parent: Worker
+    task: Task, floor: Floor, test: Sequence[Record], candidate: Worker, parent: Worker
 ) -> Proof:
     references = task.references(test)
     answers = candidate.answers(test)
     base = answers if candidate is parent else parent.answers(test)
-    ours, theirs = (outcomes(task.kind, part, references, task.labels) for part in (answers, base))
-
+    ours, theirs = (task.outcomes(part, references) for part in (answers, base))
     return prove(ours, theirs, floor)
 
 
@@ -199,7 +202,7 @@ def _write(
         floor=str(floor),
         chosen=decision.chosen,
         confirmed=decision.confirmed,
-        baseline=BASELINE,
+        baseline=_baseline(rows),
         sentence=told,
     )
     folder = run / "price"

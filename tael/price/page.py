@@ -188,12 +188,16 @@ def _method(
                 "int8 and bfloat16 compute one text at a time, so that no text changes the answer "
                 "to its neighbour; that is how they were scored and how they are served."
             ),
-            say(
-                "The baseline is {baseline}: nothing that is below it on dev is ever chosen.",
-                baseline=BASELINE,
-            ),
+            *_bound(say, rows),
         ]
     )  # fmt: skip
+
+
+def _bound(say: Words, rows: Sequence[Priced]) -> list[str]:
+    if all(row.id != BASELINE for row in rows):
+        return []
+    told = "The baseline is {baseline}: nothing that is below it on dev is ever chosen."
+    return [say(told, baseline=BASELINE)]
 
 
 def _role(say: Words, row: Priced, decision: Decision) -> str:

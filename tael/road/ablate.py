@@ -20,8 +20,6 @@ from tael.recipe.fingerprint import difference, fingerprint
 from tael.recipe.load import load_recipe
 from tael.recipe.schema import Recipe
 from tael.road.check import check
-from tael.task.classify import Classify
-from tael.task.metrics import outcomes
 from tael.train.run import Run, is_finished
 from tael.train.train import train
 
@@ -140,10 +138,8 @@ def _pair(seed: int, base: Path, changed: Path) -> tuple[Pair, int, str]:
     laid = []
     for folder, rows in zip((base, changed), records, strict=True):
         engine = open_engine(folder, PARENT)
-        task = engine.task
-        assert isinstance(task, Classify), "the only task so far that is scored"
         part = [rows[key] for key in shared]
-        laid.append(outcomes(task.kind, engine.predict(part), task.references(part), task.labels))
+        laid.append(engine.task.outcomes(engine.predict(part), engine.task.references(part)))
     left_out = len(records[0]) + len(records[1]) - 2 * len(shared)
     seconds = (_seconds(base), _seconds(changed))
     return Pair(seed, laid[0], laid[1], shared, seconds), left_out, split
@@ -162,9 +158,7 @@ def _by_content(records: Sequence[Record]) -> dict[str, Record]:
 
 
 def _metric(folder: Path) -> str:
-    task = Run(folder).task()
-    assert isinstance(task, Classify), "the only task so far that is scored"
-    return task.metric
+    return Run(folder).task().metric
 
 
 def _seconds(folder: Path) -> float:

@@ -5,7 +5,6 @@ Nothing here imports torch or scikit-learn: a check takes a second or two.
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,13 +14,13 @@ from typing import Any
 from tael.data.folder import is_pattern
 from tael.data.prepare import prepare
 from tael.data.record import Record, place
-from tael.errors import CheckpointError, DataError, UsageError
+from tael.errors import CheckpointError, DataError, RecipeError, UsageError
 from tael.files import write_text
 from tael.recipe.load import near
 from tael.recipe.package import resolve
-from tael.recipe.schema import Recipe
+from tael.recipe.schema import Compress, Recipe
 from tael.road.estimate import Estimate, Sizes, estimate
-from tael.task.labels import check_labels, check_unseen, find_labels, parts
+from tael.task.base import TASKS, find
 from tael.train.rates import curves, drawn
 from tael.train.rates import page as rate_page
 
@@ -34,6 +33,7 @@ _SIZES = (  # of a checkpoint, as its config.json may call them
 
 _FIRST_ROWS = 10_000
 _SHOWN_LABELS = 30
+_WIDTH = 70  # characters of a record that are shown
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Checked:
     rows: dict[str, int]
     labels: dict[str, int]
     samples: list[Record]
+    shown: list[str]  # the same in a line each
     counts: dict[str, int]
     estimate: Estimate
     limit: int | None  # rows looked at in each file, where that cut something off
@@ -75,7 +76,7 @@ class Checked:
             "rows: " + " · ".join(f"{split} {count:,}" for split, count in self.rows.items()),
             *(f"  {name}: {count:,}" for name, count in self._told()),
             *([f"labels in train: {' · '.join(labels)}"] if labels else []),
-            *(_sample(record) for record in self.samples),
+            *self.shown,
             self.estimate.line(self.currency, at_least=bool(self.limit)),
         ]
 
@@ -99,17 +100,17 @@ def check(recipe: Recipe, *, full: bool = False) -> Checked:
     check_terms(recipe)
     data = recipe.data
     limit = None if full else _FIRST_ROWS
-    look = partial(check_labels, kind=data.labels)
-    splits = prepare(data, recipe.seed, limit=limit, near=full, look=look)
+    task = find(recipe.task)
+    look = partial(task.check, recipe=recipe)
+    forms = task.forms(data.columns)
+    splits = prepare(data, recipe.seed, limit=limit, near=full, look=look, forms=forms)
     by_split = {"train": splits.train, "dev": splits.dev, "test": splits.test}
-    classes = find_labels(splits.train, data.labels)
-    for split in ("dev", "test"):
-        check_unseen(by_split[split], classes, split, data.labels)
     read = [splits.counts.get(f"{split}: rows read", 0) for split in by_split]
     return Checked(
         rows={split: len(records) for split, records in by_split.items()},
-        labels=_label_counts(splits.train, classes, recipe),
+        labels=task.survey(by_split, recipe),
         samples=splits.train[:3],
+        shown=[_sample(record, task.line(record)) for record in splits.train[:3]],
         counts=dict(splits.counts),
         estimate=estimate(recipe, splits.train, sizes),
         limit=limit if limit in read else None,
@@ -132,8 +133,6 @@ def plot_rate(recipe: Recipe, checked: Checked) -> list[str]:
 
 
 def _check_task(task: str) -> None:
-    from tael.task.base import TASKS
-
     if task not in TASKS:
         raise UsageError(f"task: unknown task {task!r}{near(task, list(TASKS))}")
 
@@ -158,14 +157,26 @@ def _named_files(recipe: Recipe) -> Iterator[tuple[str, Sequence[Path]]]:
 
 
 def check_terms(recipe: Recipe) -> None:
-    """Raise what pricing would raise at the end: a floor that is none, an absent traffic file.
+    """Raise what would be raised at the end: variants that cannot be, a floor that is none.
+
+    Also an absent traffic file.
 
     A run and a pricing look here first, so that no compute is spent before it is told.
     """
+    _check_task(recipe.task)
+    wanted, can = recipe.compress.variants, find(recipe.task).variants
+    cannot = [name for name in wanted if name not in can]
+    if cannot and wanted != Compress().variants:
+        raise RecipeError(
+            [
+                f"compress.variants: {cannot[0]} cannot be made for task {recipe.task}; "
+                f"it has {', '.join(can)}"
+            ]
+        )
     if recipe.price.floor is not None:
         from tael.price.floor import check_floor
 
-        check_floor(recipe.price.floor, recipe.data.labels)
+        check_floor(recipe.price.floor, recipe)
     traffic = recipe.price.traffic
     if traffic is not None and not traffic.exists() and not is_pattern(traffic):
         raise DataError(f"{traffic}: no such file; price.traffic names it")
@@ -200,16 +211,7 @@ def _checkpoint_config(source: str) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _label_counts(train: Sequence[Record], classes: list[str], recipe: Recipe) -> dict[str, int]:
-    if not classes:
-        return {}
-    counts = Counter(
-        part for record in train for part in parts(str(record["label"]), recipe.data.labels)
-    )
-    return {label: counts[label] for label in sorted(classes, key=lambda one: -counts[one])}
-
-
-def _sample(record: Record) -> str:
-    text = " ".join(str(record["text"]).split())
-    short = text if len(text) <= 60 else f"{text[:59]}…"
-    return f"  {os.path.basename(place(record))}  {record['label']}  {short}"
+def _sample(record: Record, line: str) -> str:
+    short = " ".join(line.split())
+    short = short if len(short) <= _WIDTH else f"{short[: _WIDTH - 1]}…"
+    return f"  {os.path.basename(place(record))}  {short}"

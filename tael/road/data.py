@@ -24,15 +24,15 @@ from tael.recipe.fingerprint import difference, fingerprint
 from tael.recipe.load import resolved_yaml
 from tael.recipe.package import resolve
 from tael.recipe.schema import Recipe
-from tael.task.labels import check_labels, check_unseen, find_labels
-from tael.task.view import View, label_views, row_views
+from tael.task.answer import lengths_by_record
+from tael.task.base import Task, find
+from tael.task.labels import find_labels
+from tael.task.view import View, record_views, row_views
 from tael.train.splits import SPLITS, write_splits
 from tael.train.texts import Texts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-    from tael.task.classify import Classify
 
 __all__ = ["Gone", "Prepared", "prepare_data"]
 
@@ -90,9 +90,12 @@ def prepare_data(
     """
     if out is not None and _is_of_run(out):
         raise UsageError(f"{out}: belongs to a run, which keeps its own data; choose another --out")
-    found = prepare(recipe.data, recipe.seed, look=partial(check_labels, kind=recipe.data.labels))
+    task = find(recipe.task)
+    look = partial(task.check, recipe=recipe)
+    forms = task.forms(recipe.data.columns)
+    found = prepare(recipe.data, recipe.seed, look=look, forms=forms)
     records = {split: list(getattr(found, split)) for split in SPLITS}
-    _check(records, recipe)
+    task.survey(records, recipe)
     done = Prepared({split: len(rows) for split, rows in records.items()}, dict(found.counts))
     if out is not None:
         write_splits(out, found, recipe.lang)
@@ -111,6 +114,9 @@ def prepare_data(
 def _write_suspects(records: Mapping[str, list[Record]], recipe: Recipe, path: Path) -> str:
     from tael.evaluate.mislabel import find_suspects, write_suspects
 
+    if recipe.task != "classify":
+        raise UsageError(f"--suspects: looks at labels, which task {recipe.task} does not have")
+
     rows = [record for split in SPLITS for record in records[split]]
     labels = find_labels(records["train"], recipe.data.labels)
     found = find_suspects(rows, labels, recipe.data.labels)
@@ -125,12 +131,6 @@ def _is_of_run(out: Path) -> bool:
     return any((folder / "recipe.lock.yaml").exists() for folder in (out, out.absolute().parent))
 
 
-def _check(records: dict[str, list[Record]], recipe: Recipe) -> None:
-    labels = find_labels(records["train"], recipe.data.labels)
-    for split in ("dev", "test"):
-        check_unseen(records[split], labels, split, recipe.data.labels)
-
-
 def _tokenise(
     done: Prepared,
     records: dict[str, list[Record]],
@@ -139,20 +139,16 @@ def _tokenise(
     show: int,
     out: Path | None,
 ) -> None:
-    from tael.task.base import find
-
     tokenizer, whose = _tokenizer(recipe, texts)
     done.notes.append(whose)
     others = {split: rows for split, rows in records.items() if split != "train"}
-    task: Classify = find(recipe.task).from_records(records["train"], recipe, tokenizer, others)
+    task: Task = find(recipe.task).from_records(records["train"], recipe, tokenizer, others)
     examples = {split: task.encode_many(rows) for split, rows in records.items()}
-    lengths = {
-        split: ([len(e) for e in some], [e.cut for e in some]) for split, some in examples.items()
-    }
+    lengths = {split: lengths_by_record(some) for split, some in examples.items()}
     done.tokens = {split: Tokens.count(*pair) for split, pair in lengths.items() if pair[0]}
     if out is not None:
         add_tokens(out, lengths, recipe.data.max_tokens)
-    done.records = label_views(task, records["train"][:show])
+    done.records = record_views(task, records["train"][:show])
     if show and recipe.pretrain.steps:
         done.packed = _packed(recipe, texts, tokenizer, show)
         done.notes.append(
@@ -244,7 +240,8 @@ def _unclean(found: Splits, recipe: Recipe, show: int) -> Iterator[Gone]:
         rows = read(paths, encoding=data.encoding, on_error=data.on_error, txt=data.txt)
         for record in rows:
             counts: Counter[str] = Counter()
-            if not list(clean([record], data.columns, data.clean, counts)):
+            forms = find(recipe.task).forms(data.columns)
+            if not list(clean([record], data.columns, data.clean, counts, forms=forms)):
                 why = next((n for n in counts if n.startswith("dropped")), "dropped")
                 text = str(record.get(data.columns.text) or "")
                 yield Gone(place(record), why.removeprefix("dropped: "), text[:_LONGEST])

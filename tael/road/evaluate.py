@@ -13,8 +13,7 @@ from tael.errors import DataError, UsageError
 from tael.evaluate.score import score
 from tael.recipe.load import load_recipe
 from tael.recipe.schema import Recipe
-from tael.task.classify import Classify
-from tael.task.labels import check_unseen
+from tael.task.base import find
 from tael.train.run import Run
 
 __all__ = ["evaluate", "read_records", "recipe_for"]
@@ -47,8 +46,7 @@ def evaluate(
         records, _ = read_records(Path(data), recipe_for(opened, overrides), labelled=True)
     engine = open_engine(opened.folder, variant)
     task = engine.task
-    assert isinstance(task, Classify), "the only task so far that is scored"
-    check_unseen(records, task.labels, str(data or "test"), task.kind)
+    task.check_known(str(data or "test"), records)
     references = task.references(records)
     scores = score(task, engine.predict(records), references, seed=opened.recipe.seed)
     return {
@@ -98,6 +96,7 @@ def read_records(
             counts,
             labelled=labelled,
             keep_empty=True,
+            forms=find(recipe.task).forms(data.columns),
         )
     )
     if not records:

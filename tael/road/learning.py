@@ -1,18 +1,19 @@
 """Would more data help the network? Small runs on parts of a run's training records."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tael.compress.manifest import PARENT
+from tael.data.form import Form
 from tael.data.record import AT, Record
 from tael.engine.predictor import open_engine
 from tael.errors import UsageError
 from tael.evaluate.learning import SHARES, Learning, learning_curve, subset
 from tael.machine.tariff import training_cost
 from tael.recipe.schema import Columns, Recipe
-from tael.task.classify import Classify
-from tael.task.metrics import Outcomes, outcomes
+from tael.task.base import Task, find
+from tael.task.outcomes import Outcomes
 from tael.train.run import Run, is_finished
 from tael.train.splits import write_records
 from tael.train.train import train
@@ -55,7 +56,6 @@ def network_learning(run: Run) -> Learning | None:
     if not all(is_finished(folder) for _, folder in parts):
         return None
     task = run.task()
-    assert isinstance(task, Classify), "the only task so far that is scored"
     rows = run.records("test") or run.records("dev")
     train_rows = len(run.records("train"))
     answered = [
@@ -70,9 +70,9 @@ def _parts(run: Run) -> Iterator[tuple[float, Path]]:
         yield share, run.folder / "curve" / f"{100 * share:.0f}"
 
 
-def _answered(folder: Path, rows: list[Record], task: Classify) -> Outcomes:
+def _answered(folder: Path, rows: list[Record], task: Task) -> Outcomes:
     answers = open_engine(folder, PARENT).predict(rows)
-    return outcomes(task.kind, answers, task.references(rows), task.labels)
+    return task.outcomes(answers, task.references(rows))
 
 
 def _seconds(run: Run, share: float) -> float:
@@ -98,16 +98,22 @@ def _recipe(run: Run, share: float, folder: Path) -> Recipe:
         path = home / f"{name}.jsonl"
         if not path.exists():
             write_records(path, [_without_place(record) for record in records])
-    pair = "text_pair" if data.columns.text_pair is not None else None
+    columns = _own_columns(find(recipe.task).forms(data.columns), run.records("train"))
     given = {
         name: (home / f"{name}.jsonl",) if records else None for name, records in files.items()
     }
     update = given | {
-        "columns": Columns(text="text", text_pair=pair, label="label"),
+        "columns": columns,
         "fixes": None, "group": None, "time": None, "encoding": "auto",
     }  # fmt: skip
     part = data.model_copy(update=update)
     return recipe.model_copy(update={"name": f"{recipe.name}-{folder.name}", "data": part})
+
+
+def _own_columns(forms: Sequence[Form], records: Sequence[Record]) -> Columns:
+    """Return the columns of records that a run has written: each role under its own name."""
+    form = next(form for form in forms if all(role in records[0] for role in form.given))
+    return Columns(**{role: role for role in (*form.given, *form.target)})
 
 
 def _without_place(record: Record) -> Record:

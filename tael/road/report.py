@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from tael.page.words import Lang, Words
 from tael.recipe.fingerprint import fingerprint
 from tael.recipe.load import resolved_yaml
 from tael.road.learning import learn_parts, network_learning
-from tael.task.base import Answer
+from tael.task.answer import lengths_by_record
+from tael.task.base import Answer, Task
 from tael.task.classify import Classify
 from tael.train import guard
 from tael.train.run import Run
@@ -61,32 +63,27 @@ def write(
 def report(run: Run, *, lang: Lang | None = None, say: Say = lambda _: None) -> str:
     """Write report.html, report.json, model-card.md and curves/; return the first sentence.
 
-    The parent (the trained network in float32) answers a sample of train, dev and test; majority
-    and TF-IDF answer dev and test. The parent and the variant that was chosen, where the run is
-    priced, answer changed texts; TF-IDF learns from parts of train. `lang` None: as the recipe
-    says. `say` hears what takes time, before it does.
+    The parent (the trained network in float32) answers a sample of train, dev and test, and the
+    baselines dev and test. Of a classification, too: the parent and the variant that was chosen,
+    where the run is priced, answer changed texts, and TF-IDF learns from parts of train. `lang`
+    None: as the recipe says. `say` hears what takes time, before it does.
     """
-    parent, tfidf = open_engine(run.folder, PARENT), open_engine(run.folder, BASELINE)
-    task = parent.task
-    assert isinstance(task, Classify), "the only task so far that has a report"
+    parent = open_engine(run.folder, PARENT)
     words = speaking(lang or run.recipe.lang)
     train, dev = run.records("train"), run.records("dev")
     records = {"train": _sample(train, run.recipe.seed), "dev": dev, "test": run.records("test")}
     splits = {name: _answer(parent, rows) for name, rows in records.items() if rows}
-    constant = majority(task.references(train), task.kind, task.labels)
-    judged = {name: split for name, split in splits.items() if name != "train"}
-    main = next(name for name in ("test", "dev", "train") if name in splits)
     evidence = Evidence(
         name=run.recipe.name,
-        task=task.name,
-        kind=task.kind,
-        labels=task.labels,
-        metric=task.metric,
+        task=parent.task.name,
+        kind=None,
+        labels=parent.task.labels,
+        metric=parent.task.metric,
         splits=splits,
-        baselines={
-            "majority": {name: constant.predict(one.records) for name, one in judged.items()},
-            "tfidf": {name: tfidf.predict(one.records) for name, one in judged.items()},
-        },
+        lay=parent.task.outcomes,
+        judge=parent.task.mistake,
+        metric_words=parent.task.metric_words,
+        sceptic=parent.task.baseline,
         history=_history(run.folder / "metrics.jsonl"),
         counts=_counts(run.folder / "data" / "report.json"),
         costs=json.loads((run.folder / "costs.json").read_text("utf-8")),
@@ -96,14 +93,49 @@ def report(run: Run, *, lang: Lang | None = None, say: Say = lambda _: None) -> 
         machine=describe(),
         parameters=sum(weight.numel() for weight in run.network().parameters()),
         steps_per_epoch=len(train) / run.recipe.train.batch,
-        notes=_notes(words, len(train), len(records["train"]), splits, task),
+        notes=_notes(words, len(train), len(records["train"]), splits, parent.task),
         seed=run.recipe.seed,
+        lang=words.lang,
+    )
+    task = parent.task
+    if isinstance(task, Classify):
+        evidence = _labelled(run, evidence, parent, task, say)
+    else:
+        evidence = _plain(run, evidence, task)
+    return write_report(run.folder, evidence).sentence
+
+
+def _labelled(run: Run, evidence: Evidence, parent: Engine, task: Classify, say: Say) -> Evidence:
+    """Return the evidence with what only labels have: TF-IDF, slices, changed texts, a curve."""
+    tfidf, splits, train = open_engine(run.folder, BASELINE), evidence.splits, run.records("train")
+    constant = majority(task.references(train), task.kind, task.labels)
+    judged = {name: split for name, split in splits.items() if name != "train"}
+    main = next(name for name in ("test", "dev", "train") if name in splits)
+    return replace(
+        evidence,
+        kind=task.kind,
+        baselines={
+            "majority": {name: constant.predict(one.records) for name, one in judged.items()},
+            "tfidf": {name: tfidf.predict(one.records) for name, one in judged.items()},
+        },
         known=word_counts(str(record["text"]) for record in train),
         robustness=_robustness(run, parent, splits[main], say),
         learning=_learning(run, tfidf, splits[main], say),
-        lang=words.lang,
     )
-    return write_report(run.folder, evidence).sentence
+
+
+def _plain(run: Run, evidence: Evidence, task: Task) -> Evidence:
+    """Return the evidence with the task's own baselines, and the network's learning curve."""
+    found = task.baselines(run.records("train"), run.records("dev"))
+    judged = {name: split for name, split in evidence.splits.items() if name != "train"}
+    return replace(
+        evidence,
+        baselines={
+            name: {split: one.predict(part.records) for split, part in judged.items()}
+            for name, one in found.items()
+        },
+        learning=[one for one in [network_learning(run)] if one is not None],
+    )
 
 
 def _robustness(run: Run, parent: Engine, part: Split, say: Say) -> list[Robustness]:
@@ -177,7 +209,7 @@ def _answer(engine: Engine, records: Sequence[Record]) -> Split:
 
 
 def _notes(
-    words: Words, train: int, sampled: int, splits: Mapping[str, Split], task: Classify
+    words: Words, train: int, sampled: int, splits: Mapping[str, Split], task: Task
 ) -> list[str]:
     notes = []
     if sampled < train:
@@ -187,15 +219,16 @@ def _notes(
                 sample=f"{sampled:,}", all=f"{train:,}",
             )
         )  # fmt: skip
-    examples = [e for split in splits.values() for e in task.encode_many(split.records)]
-    cut = [example.cut for example in examples if example.cut]
+    lengths = [lengths_by_record(task.encode_many(one.records)) for one in splits.values()]
+    kept = [tokens for some, _ in lengths for tokens in some]
+    cut = [lost for _, some in lengths for lost in some if lost]
     if cut:
-        tokens = sum(map(len, examples)) + sum(cut)
+        tokens = sum(kept) + sum(cut)
         notes.append(
             words(
                 "{cut} of {all} texts are longer than data.max_tokens ({most}): {share} of all "
                 "tokens are cut.",
-                cut=f"{len(cut):,}", all=f"{len(examples):,}", most=task.max_tokens,
+                cut=f"{len(cut):,}", all=f"{len(kept):,}", most=task.max_tokens,
                 share=words.percent(sum(cut) / tokens),
             )
         )  # fmt: skip

@@ -9,16 +9,16 @@ Letters: B rows · N records · C classes.
 
 import difflib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel
+from tokenizers import Tokenizer
 
+from tael.data.form import Form
 from tael.data.record import Record
 from tael.data.tokenizer import load_tokenizer
 from tael.errors import CheckpointError, UsageError
@@ -29,30 +29,48 @@ if TYPE_CHECKING:
 
     from tael.model.batch import Batch
     from tael.model.config import ModelConfig
-    from tael.model.head import Head
+    from tael.model.head import Head, HeadKind
     from tael.model.network import Network
+    from tael.recipe.schema import Columns, Recipe
+    from tael.task.answer import Group, Tally
+    from tael.task.outcomes import Outcomes
 
 __all__ = [
-    "TASKS", "Answer", "Example", "Predictor", "Task", "find", "load_task", "save_task",
+    "TASKS", "Answer", "Example", "Lesson", "Predictor", "Task", "find", "load_task", "save_task",
 ]  # fmt: skip
 
 Answer = dict[str, Any]  # for classification: label, score, scores
 
-TASKS = {"classify": "tael.task.classify:Classify"}
+TASKS = {"classify": "tael.task.classify:Classify", "tag": "tael.task.tag:Tag"}
 _FILE = "task.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One encoded record: token ids with special tokens, segment ids, the target, and its cost."""
+    """One encoded record, or one window of a long one: ids with special tokens, and the target.
+
+    `of` is the number of its record among those encoded together; the windows of a record follow
+    each other. `note` is what decoding needs beside the network's output, such as offsets.
+    """
 
     ids: list[int]
     types: list[int]
-    target: Any = None  # class index, 0/1 list, number; None where the record has no label
+    target: Any = None  # in the form the task's `collate` knows; None: the record has no label
     cut: int = 0  # tokens lost to `data.max_tokens`
+    of: int = field(default=0, compare=False)
+    note: Any = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is learned from an example, for a reader: at which positions, and in words."""
+
+    targets: Mapping[int, str]  # position in `ids` → what should be said there
+    told: str
+    lost: str = ""  # the end of the text that no token is left of
 
 
 class Predictor(Protocol):
@@ -64,21 +82,64 @@ class Predictor(Protocol):
 
 
 class Task(Protocol):
-    """From records to numbers and back; `metric` is the first of its metrics."""
+    """From records to numbers and back. Beside these, a task has `from_records` and `from_json`.
 
-    name: str
-    metric: str
+    The first part is asked of the class, before there is a tokenizer; nothing of it imports torch.
+    """
+
+    name: ClassVar[str]
+    variants: ClassVar[tuple[str, ...]]  # that can be made of it; the first is the parent
+    baseline: ClassVar[str | None]  # of `baselines`: what the first sentence compares with
+
+    @staticmethod
+    def forms(columns: "Columns") -> tuple[Form, ...]:
+        """Return the ways in which a row may hold a record; the first that fits is taken."""
+        ...
+
+    @staticmethod
+    def check(split: str, records: Sequence[Record], recipe: "Recipe") -> None:
+        """Raise DataError, with every fault and its places, for records that cannot be learned."""
+        ...
+
+    @staticmethod
+    def survey(splits: Mapping[str, Sequence[Record]], recipe: "Recipe") -> dict[str, int]:
+        """Return the labels of train, how often each; raise what `from_records` would."""
+        ...
+
+    @staticmethod
+    def metric_names(recipe: "Recipe") -> Sequence[str]:
+        """Return the names of all metrics, which a price floor may speak of."""
+        ...
+
+    @staticmethod
+    def line(record: Record) -> str:
+        """Return a labelled record in a line for a reader."""
+        ...
+
+    @staticmethod
+    def guess(records: Sequence[Record]) -> list[str] | None:
+        """Return `key=value` settings where rows of a file look like this task's, else None."""
+        ...
+
+    # Of the task that is learned or has been.
+    metric: str  # the first of its metrics
+    metric_words: Mapping[str, str]  # metric → its name for a reader, where that is the task's own
+    labels: Sequence[str]  # what the classes of the head are called; empty where it has none
+    problem_type: str | None  # transformers' word, for `config.json`
+    head_kind: "HeadKind"
+    tokenizer: Tokenizer
+    max_tokens: int
 
     def repaired(self, record: Record) -> Record:
         """Return a record from outside with its texts repaired as the training texts were."""
         ...
 
     def encode(self, record: Record) -> Example:
-        """Return one record as ids; DataError where it cannot be one."""
+        """Return one record as ids, its first window; DataError where it cannot be one."""
         ...
 
     def encode_many(self, records: Sequence[Record]) -> list[Example]:
-        """Return many records as ids, in order."""
+        """Return many records as ids, in order; long ones may be several windows, see `of`."""
         ...
 
     def collate(self, examples: Sequence[Example]) -> "Batch":
@@ -90,27 +151,64 @@ class Task(Protocol):
         ...
 
     def logits(self, network: "Network", batch: "Batch") -> "Tensor":
-        """Return raw scores (N, C)."""
+        """Return raw scores: (N, C) for classification, whatever `loss` reads for others."""
         ...
 
     def loss(self, logits: "Tensor", batch: "Batch") -> "Tensor":
         """Return the loss summed over the supervised items, weights included, in float32."""
         ...
 
+    def objective(self, network: "Network", batch: "Batch") -> "Tensor":
+        """Return `loss` of a batch, computed as cheaply as training may."""
+        ...
+
     def supervised(self, batch: "Batch") -> float:
         """Return what that sum is divided by: the number of items, or their total weight."""
         ...
 
-    def decode(self, logits: NDArray[np.float32]) -> list[Answer]:
-        """Return an answer for each row of (N, C)."""
+    def outputs(
+        self,
+        network: "Network",
+        examples: Sequence[Example],
+        groups: Sequence["Group"],
+        tally: "Tally | None" = None,
+    ) -> Sequence[Any]:
+        """Return what `decode` reads of each example; `groups` are computed together.
+
+        `tally` gets the loss on the way. `tael.task.answer.read_off` does it for logits.
+        """
+        ...
+
+    def decode(self, outputs: Sequence[Any], examples: Sequence[Example]) -> list[Answer]:
+        """Return one answer a record, from the outputs of its examples."""
         ...
 
     def references(self, records: Sequence[Record]) -> list[Any]:
-        """Return the true answers, in the form that `metrics` compares with."""
+        """Return the true answers, in the form that `outcomes` compares with."""
+        ...
+
+    def check_known(self, split: str, records: Sequence[Record]) -> None:
+        """Raise DataError for records without a reference, or one that the model cannot give."""
+        ...
+
+    def outcomes(self, answers: Sequence[Answer], references: Sequence[Any]) -> "Outcomes":
+        """Lay answers beside references, to be measured on any draw of the records."""
         ...
 
     def metrics(self, answers: Sequence[Answer], references: Sequence[Any]) -> dict[str, float]:
         """Return every metric of this task."""
+        ...
+
+    def mistake(self, answer: Answer, reference: Any) -> tuple[str, str, float]:
+        """Return the truth and the answer in words, and how wrong it is; 0 for a right one."""
+        ...
+
+    def baselines(self, train: Sequence[Record], dev: Sequence[Record]) -> Mapping[str, Predictor]:
+        """Return what a sceptic would try first, fitted, by name; {} where there is nothing."""
+        ...
+
+    def lesson(self, record: Record, example: Example) -> Lesson:
+        """Return what is learned from an example of `record`."""
         ...
 
     def request_model(self) -> type[BaseModel]:

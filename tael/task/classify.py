@@ -13,13 +13,24 @@ from pydantic import BaseModel, Field, create_model
 from tokenizers import Tokenizer
 
 from tael.data.clean import CHANGING, repair
+from tael.data.form import labelled_text
 from tael.data.record import Record, place
 from tael.data.tokenizer import specials
 from tael.errors import CheckpointError, DataError, RecipeError
 from tael.recipe.schema import Clean, Recipe
-from tael.task.base import Answer, Example
-from tael.task.labels import Kind, check_unseen, find_labels, number, parts
-from tael.task.metrics import measure
+from tael.task.answer import Group, Tally, finite, read_off
+from tael.task.base import Answer, Example, Lesson, Predictor
+from tael.task.labels import (
+    Kind,
+    check_labels,
+    check_unseen,
+    find_labels,
+    mistake,
+    number,
+    parts,
+)
+from tael.task.metrics import measure, outcomes
+from tael.task.outcomes import Outcomes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +62,11 @@ class Classify:
     """
 
     name = "classify"
+    variants = ("torch-fp32", "torch-bf16", "onnx-fp32", "onnx-int8", "tfidf", "linear-student")
+    baseline = "tfidf"
+    head_kind = "classify"
+    metric_words: Mapping[str, str] = {}
+    forms = staticmethod(labelled_text)
 
     def __init__(
         self,
@@ -75,6 +91,42 @@ class Classify:
         self.problem_type = _PROBLEMS[kind]  # transformers' word for `kind`
         self._specials = specials(tokenizer)
         self._index = {label: index for index, label in enumerate(self.labels)}
+
+    @staticmethod
+    def check(split: str, records: Sequence[Record], recipe: Recipe) -> None:
+        """Raise DataError where labels are missing, `nan` or `inf`, or (regression) no numbers."""
+        check_labels(split, records, recipe.data.labels)
+
+    @staticmethod
+    def survey(splits: Mapping[str, Sequence[Record]], recipe: Recipe) -> dict[str, int]:
+        """Return how often train has each label, the most frequent first."""
+        kind = recipe.data.labels
+        labels = find_labels(splits["train"], kind)
+        for split, rows in splits.items():
+            if split != "train":
+                check_unseen(rows, labels, split, kind)
+        if not labels:
+            return {}
+        counts = Counter(part for r in splits["train"] for part in parts(str(r["label"]), kind))
+        return {label: counts[label] for label in sorted(labels, key=lambda one: -counts[one])}
+
+    @staticmethod
+    def metric_names(recipe: Recipe) -> list[str]:
+        """Return the names of the metrics of this kind of label."""
+        one = {"value": 0.0, "label": "a", "labels": ["a"], "scores": {"a": 1, "b": 0}}
+        reference = 0.0 if recipe.data.labels == "regression" else "a"
+        # Of two rows that agree nearly every metric is undefined; their names are what is asked.
+        return list(measure(recipe.data.labels, [one] * 2, [reference] * 2, ["a", "b"]))
+
+    @staticmethod
+    def line(record: Record) -> str:
+        """Return the label and the text."""
+        return f"{record['label']}  {record['text']}"
+
+    @staticmethod
+    def guess(records: Sequence[Record]) -> list[str] | None:
+        """Return None: whatever is no other task's may be this one's."""
+        return None
 
     @classmethod
     def from_records(
@@ -161,7 +213,9 @@ class Classify:
         second = dict(
             zip(pairs, self._ids([str(records[i]["text_pair"]) for i in pairs]), strict=True)
         )
-        return [self._example(record, first[i], second.get(i)) for i, record in enumerate(records)]
+        return [
+            self._example(i, record, first[i], second.get(i)) for i, record in enumerate(records)
+        ]
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         # A text of a million characters would be encoded whole to keep its first 128 tokens. No
@@ -179,7 +233,7 @@ class Classify:
         over = sum(max(0, len(text) - most) for text in texts)
         return round(tokens * over / (sum(map(len, texts)) - over)) if over else 0
 
-    def _example(self, record: Record, a: list[int], b: list[int] | None) -> Example:
+    def _example(self, of: int, record: Record, a: list[int], b: list[int] | None) -> Example:
         cls, sep = self._specials.cls, self._specials.sep
         room = self.max_tokens - 2
         if b is None:
@@ -190,7 +244,7 @@ class Classify:
             ids = [cls, *a[:keep_a], sep, *b[:keep_b], sep]
             types, whole = [0] * (keep_a + 2) + [1] * (keep_b + 1), len(a) + len(b) + 3
         cut = whole - len(ids) + self._unread(record, whole)
-        return Example(ids, types, self._target(record), cut)
+        return Example(ids, types, self._target(record), cut, of)
 
     def _target(self, record: Record) -> int | list[float] | float | None:
         label = record.get("label")
@@ -300,14 +354,23 @@ class Classify:
 
     # Logits to answers
 
-    def decode(self, logits: NDArray[np.float32]) -> list[Answer]:
+    def outputs(
+        self,
+        network: "Network",
+        examples: Sequence[Example],
+        groups: Sequence[Group],
+        tally: Tally | None = None,
+    ) -> list[NDArray[np.float32]]:
+        """Return the logits (C,) of each example."""
+        return read_off(self, network, examples, groups, tally)
+
+    def decode(
+        self,
+        outputs: Sequence[NDArray[np.float32]] | NDArray[np.float32],
+        examples: Sequence[Example] = (),
+    ) -> list[Answer]:
         """Return an answer for each row of (N, C); CheckpointError where a logit is NaN."""
-        logits_NC = np.asarray(logits, dtype=np.float64)
-        if not np.isfinite(logits_NC).all():
-            raise CheckpointError(
-                "the model answers NaN or infinity: its weights are damaged or training went "
-                "astray; train again, with a lower train.rate if it diverged"
-            )
+        logits_NC = finite(np.asarray(outputs))
         if self.kind == "regression":
             return [{"value": float(value)} for value in logits_NC[:, 0]]
         scores_NC = _softmax(logits_NC) if self.kind == "single" else _sigmoid(logits_NC)
@@ -327,6 +390,40 @@ class Classify:
         if self.kind == "multi":
             return [parts(label, self.kind) for label in labels]
         return [float(label) for label in labels] if self.kind == "regression" else labels
+
+    def check_known(self, split: str, records: Sequence[Record]) -> None:
+        """Raise DataError for labels that are missing, or that the model does not know."""
+        check_unseen(records, self.labels, split, self.kind)
+
+    def outcomes(self, answers: Sequence[Answer], references: Sequence[Any]) -> Outcomes:
+        """Lay answers beside references, to be measured on any draw of the records."""
+        return outcomes(self.kind, answers, references, self.labels)
+
+    def mistake(self, answer: Answer, reference: Any) -> tuple[str, str, float]:
+        """Return truth, answer, and how wrong: its score, the labels wrong, or the distance."""
+        return mistake(answer, reference, self.kind)
+
+    def baselines(self, train: Sequence[Record], dev: Sequence[Record]) -> dict[str, Predictor]:
+        """Return {}: the sceptic's model is a variant, made and priced like the others."""
+        return {}
+
+    def lesson(self, record: Record, example: Example) -> Lesson:
+        """Return the label, which is read off the first token, and what of the texts was cut."""
+        texts = tuple(str(record[r]) for r in ("text", "text_pair") if record.get(r) is not None)
+        told = self._told(example.target)
+        lost = " ¦ ".join(filter(None, _lost(self.tokenizer, texts, example)))
+        return Lesson({0: told}, told, lost)
+
+    def _told(self, target: Any) -> str:
+        if target is None:
+            return "none: the record has no label"
+        if self.kind == "regression":
+            return f"{target:g}, learned as {(target - self.center) / self.scale:.3f} deviations"
+        if self.kind == "multi":
+            chosen = [label for label, on in zip(self.labels, target, strict=True) if on]
+            return f"{' | '.join(chosen) or 'no label'} (of {len(self.labels)} labels)"
+        weight = "" if self.class_weights is None else f", weight {self.class_weights[target]:.3g}"
+        return f"{self.labels[target]} (class {target + 1} of {len(self.labels)}{weight})"
 
     def metrics(self, answers: Sequence[Answer], references: Sequence[Any]) -> dict[str, float]:
         """Return every metric of this kind; `task/metrics.py` says which."""
@@ -357,6 +454,19 @@ def _share(a: int, b: int, room: int) -> tuple[int, int]:
     """Return how much of two lengths fits `room`, taken from the longer first."""
     keep_a = min(a, max(room - b, (room + 1) // 2))
     return keep_a, min(b, room - keep_a)
+
+
+def _lost(tokenizer: Tokenizer, texts: Sequence[str], example: Example) -> list[str]:
+    """Return the end of each text that is behind its last token."""
+    if not example.cut:
+        return []
+    kept = [example.types.count(segment) - 1 for segment in range(len(texts))]  # without [SEP]
+    kept[0] -= 1  # nor [CLS]
+    lost = []
+    for text, count in zip(texts, kept, strict=True):
+        offsets = tokenizer.encode(text, add_special_tokens=False).offsets
+        lost.append(text[offsets[count][0] :] if count < len(offsets) else "")
+    return lost
 
 
 def _moments(records: Sequence[Record]) -> tuple[float, float]:

@@ -6,12 +6,13 @@ what training takes. `record["label"]` is text here, "" where it is missing.
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tael.data.record import Record, place
 from tael.errors import DataError
 from tael.recipe.schema import Kind
 
-__all__ = ["Kind", "check_labels", "check_unseen", "find_labels", "number", "parts"]
+__all__ = ["Kind", "check_labels", "check_unseen", "find_labels", "mistake", "number", "parts"]
 
 
 _PLACES = 3  # shown of each fault
@@ -75,6 +76,23 @@ def parts(label: str, kind: Kind) -> list[str]:
     if kind != "multi":
         return [label]
     return list(dict.fromkeys(part.strip() for part in label.split("|") if part.strip()))
+
+
+def mistake(answer: dict[str, Any], reference: Any, kind: Kind) -> tuple[str, str, float]:
+    """Return the truth and the answer in words, and how wrong it is; 0 for a right one.
+
+    How wrong: the score of a wrong label, the number of labels that are wrong, or the distance.
+    """
+    if kind == "regression":
+        value = float(answer["value"])
+        return f"{float(reference):g}", f"{value:.4g}", abs(value - float(reference))
+    if kind == "multi":
+        truth = parts(reference, kind) if isinstance(reference, str) else list(map(str, reference))
+        said = list(answer["labels"])
+        return " | ".join(truth) or "none", " | ".join(said) or "none", len({*truth} ^ {*said})
+    label, truth_label = str(answer["label"]), str(reference)
+    score = float(answer.get("scores", {}).get(label, answer.get("score", 1.0)))
+    return truth_label, label, 0.0 if label == truth_label else score
 
 
 def number(label: str) -> float | None:

@@ -9,7 +9,7 @@ Letters: N records · C classes · R resamples · G groups of equal values.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tael.errors import DataError
 from tael.recipe.schema import Kind
 from tael.task.base import Answer
+from tael.task.outcomes import Floats, Outcomes, figures
 
 __all__ = [
     "LOWER_IS_BETTER",
@@ -34,19 +35,10 @@ __all__ = [
     "split_labels",
 ]
 
-Floats = NDArray[np.float64]
-LOWER_IS_BETTER = frozenset({"ece", "mse", "rmse", "mae"})
+LOWER_IS_BETTER = frozenset(
+    {"ece", "mse", "rmse", "mae", "perplexity", "bits_per_char", "bits_per_byte", "loss"}
+)
 _BINS = 15  # of equal width over the confidence, for the expected calibration error
-
-
-class Outcomes(Protocol):
-    """Answers beside their references, ready to be measured under any weights."""
-
-    size: int
-
-    def metrics(self, weight_RN: Floats) -> dict[str, Floats]:
-        """Return each metric under each row of weights: name → (R,). NaN where undefined."""
-        ...
 
 
 def outcomes(
@@ -73,8 +65,7 @@ def measure(
     kind: Kind, answers: Sequence[Answer], references: Sequence[Any], labels: Sequence[str]
 ) -> dict[str, float]:
     """Return every metric of these answers, by name. NaN where undefined."""
-    found = outcomes(kind, answers, references, labels)
-    return {name: float(v_R[0]) for name, v_R in found.metrics(np.ones((1, found.size))).items()}
+    return figures(outcomes(kind, answers, references, labels))
 
 
 def per_class(

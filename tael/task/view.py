@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from tokenizers import Tokenizer
 
 from tael.data.record import Record, place
-from tael.task.base import Example
+from tael.task.base import Example, Task
 
 if TYPE_CHECKING:
     from tael.model.batch import Batch
-    from tael.task.classify import Classify
 
-__all__ = ["Piece", "View", "label_views", "row_views"]
+__all__ = ["Piece", "View", "record_views", "row_views"]
 
 # special: put there by the tokenizer's template; target: the loss is computed at this position.
 Mark = Literal["", "special", "target"]
@@ -48,56 +47,23 @@ class View:
         return asdict(self)
 
 
-def label_views(task: "Classify", records: Sequence[Record]) -> list[View]:
-    """Return what classification makes of each record."""
-    examples = task.encode_many(records)
-    return [_view(task, *pair) for pair in zip(records, examples, strict=True)]
+def record_views(task: Task, records: Sequence[Record]) -> list[View]:
+    """Return what the task makes of each record, a view a window."""
+    return [_view(task, records[example.of], example) for example in task.encode_many(records)]
 
 
-def _view(task: "Classify", record: Record, example: Example) -> View:
+def _view(task: Task, record: Record, example: Example) -> View:
     names = _names(task.tokenizer, example.ids)
     special = _specials(task.tokenizer)
-    target = _target(task, example.target)
+    lesson = task.lesson(record, example)
     pieces = [
-        Piece(name, "special" if token in special else "")
-        for name, token in zip(names, example.ids, strict=True)
+        Piece(name, "target", lesson.targets[at])
+        if at in lesson.targets
+        else Piece(name, "special" if token in special else "")
+        for at, (name, token) in enumerate(zip(names, example.ids, strict=True))
     ]
-    # The answer is read off the first token, so that is where the loss comes from.
-    pieces[0] = Piece(names[0], "target", target)
     texts = [str(record[role]) for role in ("text", "text_pair") if record.get(role) is not None]
-    return View(
-        place(record),
-        pieces,
-        target,
-        " ¦ ".join(texts),
-        " ¦ ".join(filter(None, _lost(task.tokenizer, texts, example))),
-        example.cut,
-    )
-
-
-def _target(task: "Classify", target: Any) -> str:
-    if target is None:
-        return "none: the record has no label"
-    if task.kind == "regression":
-        return f"{target:g}, learned as {(target - task.center) / task.scale:.3f} deviations"
-    if task.kind == "multi":
-        chosen = [label for label, on in zip(task.labels, target, strict=True) if on]
-        return f"{' | '.join(chosen) or 'no label'} (of {len(task.labels)} labels)"
-    weight = "" if task.class_weights is None else f", weight {task.class_weights[target]:.3g}"
-    return f"{task.labels[target]} (class {target + 1} of {len(task.labels)}{weight})"
-
-
-def _lost(tokenizer: Tokenizer, texts: Sequence[str], example: Example) -> list[str]:
-    """Return the end of each text that is behind its last token."""
-    if not example.cut:
-        return []
-    kept = [example.types.count(segment) - 1 for segment in range(len(texts))]  # without [SEP]
-    kept[0] -= 1  # nor [CLS]
-    lost = []
-    for text, count in zip(texts, kept, strict=True):
-        offsets = tokenizer.encode(text, add_special_tokens=False).offsets
-        lost.append(text[offsets[count][0] :] if count < len(offsets) else "")
-    return lost
+    return View(place(record), pieces, lesson.told, " ¦ ".join(texts), lesson.lost, example.cut)
 
 
 def row_views(batch: "Batch", tokenizer: Tokenizer, rows: int) -> list[View]:

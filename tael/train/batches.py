@@ -49,7 +49,7 @@ class Labelled:
 
     def places(self, step: int, part: int) -> list[str]:
         """Say where the records of a micro-batch stand."""
-        return [place(self._records[i]) for i in self._parts(step)[part]]
+        return [place(self._records[self._examples[i].of]) for i in self._parts(step)[part]]
 
     def _parts(self, step: int) -> list[Indices]:
         return list(micro(self._plan[step], self._lengths, self._rows))

@@ -10,12 +10,12 @@ from tael.data.record import Record
 from tael.data.tokens import add_tokens
 from tael.files import atomic_folder
 from tael.model.config import ModelConfig
-from tael.model.head import ClassifyHead
 from tael.model.network import Network, build, initialise
 from tael.model.weights import open_folder, save_folder
+from tael.task.answer import lengths_by_record
 from tael.task.base import Task, save_task
-from tael.task.classify import Classify
 from tael.train.batches import Labelled
+from tael.train.depth import freeze
 from tael.train.judge import Sample, sample, verdict
 from tael.train.loop import Course, Outcome, fit
 from tael.train.seeds import HEAD, RECORDS, mix
@@ -32,7 +32,7 @@ _SHARE = 0.15  # of the arithmetic of training that scoring may add
 def fine_tune(
     run: Sitting,
     records: Mapping[str, list[Record]],
-    task: Classify,
+    task: Task,
     tokenizer: Tokenizer,
     start: Path | ModelConfig,
 ) -> None:
@@ -41,6 +41,8 @@ def fine_tune(
     wholes = {s: Sample(s, records[s], task.encode_many(records[s])) for s in ("dev", "train")}
     _say_what_is_cut(run, wholes)
     stage, network = run.recipe.train, _network(run, task, start)
+    if stage.freeze is not None:
+        freeze(network, stage.freeze)
     seed = mix(run.recipe.seed, RECORDS)
     batches = Labelled(task, records["train"], wholes["train"].examples, stage, seed)
     course = Course(
@@ -116,33 +118,33 @@ def _score(
     run.track.sync()
 
 
-def _save(run: Sitting, network: Network, task: Classify, tokenizer: Tokenizer) -> None:
+def _save(run: Sitting, network: Network, task: Task, tokenizer: Tokenizer) -> None:
     with atomic_folder(run.folder / "model") as draft:
         save_folder(
             draft,
             network,
-            labels=task.labels or None,
+            labels=list(task.labels) or None,
             problem_type=task.problem_type,
             tokenizer=tokenizer,
         )
         save_task(task, draft)
 
 
-def _network(run: Sitting, task: Classify, start: Path | ModelConfig) -> Network:
+def _network(run: Sitting, task: Task, start: Path | ModelConfig) -> Network:
     seed = mix(run.recipe.seed, HEAD)
     if isinstance(start, ModelConfig):
         return build(start, task.head(start), seed)
     model = run.recipe.model
     network, _ = open_folder(
         start,
-        head="mlm" if start == run.folder / "pretrain" else "classify",
-        classes=task.classes,
+        head="mlm" if start == run.folder / "pretrain" else task.head_kind,
+        classes=len(task.labels) or 1,
         dropout=model.dropout,
         droppath=model.droppath,
         seed=seed,
     )
     head = task.head(network.config)  # it knows more than its sizes: the unit of a regression
-    if isinstance(network.head, ClassifyHead):
+    if network.head is not None and network.head.kind == head.kind:
         head.load_state_dict(network.head.state_dict())
     else:
         initialise(head, seed)
@@ -152,16 +154,13 @@ def _network(run: Sitting, task: Classify, start: Path | ModelConfig) -> Network
 
 
 def _say_what_is_cut(run: Sitting, wholes: Mapping[str, Sample]) -> None:
-    lengths = {
-        split: ([len(e) for e in whole.examples], [e.cut for e in whole.examples])
-        for split, whole in wholes.items()
-    }
+    lengths = {split: lengths_by_record(whole.examples) for split, whole in wholes.items()}
     add_tokens(run.folder / "data", lengths, run.recipe.data.max_tokens)
     for whole in wholes.values():
-        cut = [example.cut for example in whole.examples if example.cut]
+        cut = [lost for lost in lengths[whole.split][1] if lost]
         if cut:
             run.track.progress.say(
-                f"{whole.split}: {len(cut):,} of {len(whole.examples):,} texts are longer than "
+                f"{whole.split}: {len(cut):,} of {len(whole.records):,} texts are longer than "
                 f"data.max_tokens={run.recipe.data.max_tokens}; {sum(cut):,} tokens are not seen"
             )
             run.track.cost(**{f"{whole.split}_tokens_cut": sum(cut)})

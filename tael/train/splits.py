@@ -12,7 +12,7 @@ from tael.errors import RunError
 from tael.files import sha256, write_text
 from tael.page.words import Lang
 from tael.recipe.schema import Recipe
-from tael.task.labels import check_labels
+from tael.task.base import find
 
 __all__ = [
     "SPLITS", "open_splits", "read_records", "write_records", "write_splits",
@@ -28,8 +28,9 @@ def open_splits(
     """Return the records of each split; prepared, reported and summed up on the first call."""
     data = folder / "data"
     if not _is_whole(data):
-        look = partial(check_labels, kind=recipe.data.labels)
-        found = prepare(recipe.data, recipe.seed, look=look)
+        task = find(recipe.task)
+        look = partial(task.check, recipe=recipe)
+        found = prepare(recipe.data, recipe.seed, look=look, forms=task.forms(recipe.data.columns))
         write_splits(data, found, recipe.lang)
         say(f"data: {lead(found, recipe.lang)}")
     return {split: read_records(data / f"{split}.jsonl") for split in SPLITS}

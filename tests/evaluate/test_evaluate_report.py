@@ -4,6 +4,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from tael.evaluate.evidence import Evidence, find
 from tael.evaluate.mistakes import worst
 from tael.evaluate.report import write_report
 from tael.evaluate.robust import measure_robustness
+from tael.task.labels import mistake
 
 FEW = 60  # draws: enough for every path, quick
 
@@ -214,14 +216,14 @@ def test_a_run_without_dev_or_history_has_a_report_without_a_diagnosis(tmp_path:
 
 def test_the_surest_mistakes_come_first_and_right_answers_never() -> None:
     part = small().splits["test"]
-    found = worst(part, "single", most=10)
+    found = worst(part, partial(mistake, kind="single"), most=10)
     assert len(found) == 10
     assert [one.badness for one in found] == sorted((one.badness for one in found), reverse=True)
     assert all(one.truth != one.answer for one in found)
     right = replace(part, answers=[{"label": x, "scores": {x: 1.0}} for x in part.references])
-    assert worst(right, "single") == []
+    assert worst(right, partial(mistake, kind="single")) == []
     numbers = Split([{"value": 1.0}, {"value": 9.0}], [1.5, 2.0], [{"text": "a"}, {"text": "b"}])
-    assert [one.text for one in worst(numbers, "regression")] == ["b", "a"]
+    assert [one.text for one in worst(numbers, partial(mistake, kind="regression"))] == ["b", "a"]
 
 
 def test_a_long_history_is_thinned_but_keeps_its_ends_and_its_mean() -> None:

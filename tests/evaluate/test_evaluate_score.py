@@ -13,9 +13,9 @@ from tael.errors import UsageError
 from tael.evaluate.compare import mcnemar, paired, rows_needed
 from tael.evaluate.interval import bootstrap, draws, ends, student, wilson
 from tael.evaluate.score import score, score_outcomes, to_json
-from tael.task.metrics import Numbers, OneLabel
+from tael.task.metrics import Numbers, OneLabel, outcomes
 
-TASK: Any = SimpleNamespace(kind="single", labels=["no", "yes"])
+TASK: Any = SimpleNamespace(outcomes=lambda a, r: outcomes("single", a, r, ["no", "yes"]))
 
 
 def answered(right_N: NDArray[Any]) -> OneLabel:

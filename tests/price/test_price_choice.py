@@ -1,6 +1,8 @@
 """Laws of the floor, the frontier and the choice; they hold for any numbers."""
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -95,9 +97,10 @@ def test_what_is_not_a_floor_is_refused_with_the_form_to_type(text: str, said: s
 def test_each_kind_of_label_has_floors_of_its_own_metrics(
     kind: Kind, good: str, other: str
 ) -> None:
-    check_floor(good, kind)
+    recipe: Any = SimpleNamespace(task="classify", data=SimpleNamespace(labels=kind))
+    check_floor(good, recipe)
     with pytest.raises(UsageError, match=r"price\.floor: unknown metric .* known: "):
-        check_floor(other, kind)
+        check_floor(other, recipe)
 
 
 def test_a_score_exactly_at_the_floor_keeps_it() -> None:

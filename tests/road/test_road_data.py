@@ -15,7 +15,7 @@ from tael.recipe.load import load_recipe
 from tael.recipe.schema import Recipe
 from tael.road.data import Prepared, prepare_data
 from tael.road.diff import data_diff
-from tael.task.view import label_views, row_views
+from tael.task.view import record_views, row_views
 from tael.train.run import Run
 
 SETTINGS = ["data.max_tokens=24", "tokenizer.vocab=300", "pretrain.steps=3", "pretrain.batch=4",
@@ -90,7 +90,7 @@ def test_the_marks_are_there_without_colours(seen: Prepared, capsys) -> None:
 def test_a_record_is_shown_with_the_ids_that_training_gets(tiny_run: Path) -> None:
     run = Run(tiny_run)
     task, records = run.task(), run.records("train")[:20]
-    for view, example in zip(label_views(task, records), task.encode_many(records), strict=True):
+    for view, example in zip(record_views(task, records), task.encode_many(records), strict=True):
         ids = [task.tokenizer.token_to_id(piece.text) for piece in view.pieces]
         assert ids == example.ids
         assert view.cut == example.cut

@@ -21,7 +21,7 @@ from tael.model.config import ModelConfig
 from tael.model.network import build
 from tael.recipe.schema import Clean, Recipe
 from tael.recipe.schema import Tokenizer as Spec
-from tael.task.base import TASKS, Task, find, load_task, save_task
+from tael.task.base import find, load_task, save_task
 from tael.task.classify import Classify
 from tael.task.labels import Kind
 
@@ -329,21 +329,6 @@ def test_repairs_are_those_of_training_and_change_nothing_twice(
     save_task(kept, tmp_path)
     save_tokenizer(tokenizer, tmp_path, 16)
     assert load_task(tmp_path).repaired({"text": " a "}) == {"text": " a "}
-
-
-# Every task
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_a_task_comes_back_from_its_folder(name: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
-    task: Task = find(name)(tokenizer, ["差", "好"], "single", 16)
-    save_task(task, tmp_path)
-    save_tokenizer(tokenizer, tmp_path, 16)
-    again = load_task(tmp_path)
-    assert again.to_json() == task.to_json()
-    many = [{"text": text, "label": "好"} for text in TEXTS]
-    assert again.encode_many(many) == task.encode_many(many)
-    assert task.metric
 
 
 def test_an_unknown_task_is_answered_with_the_nearest() -> None:

@@ -1,0 +1,50 @@
+"""A few records of every task, and the recipe that reads them: what all tasks are tested with.
+
+A new task adds a row here; `test_task_every.py` does the rest.
+"""
+
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from tael.data.clean import clean
+from tael.data.record import Record
+from tael.recipe.schema import Recipe
+from tael.task.base import Task, find
+
+# Rows as a file would hold them, and settings beside `task` and `data.train`.
+ROWS: dict[str, list[Record]] = {
+    "classify": [
+        {"text": "房间很干净，服务很好。", "label": "好"},
+        {"text": "a clean room and a kind staff", "label": "好"},
+        {"text": "早餐一般", "label": "差"},
+        {"text": "不会再来了 never again", "label": "差"},
+    ],
+    "tag": [
+        {"tokens": ["Ana", "likes", "Rome"], "tags": ["B-person", "O", "B-place"]},
+        {"tokens": ["小", "明", "在", "北", "京"],
+         "tags": ["B-person", "I-person", "O", "B-place", "I-place"]},
+        {"tokens": ["nothing", "🙂"], "tags": ["O", "O"]},
+    ],
+}  # fmt: skip
+SETTINGS: dict[str, dict[str, Any]] = {}
+
+
+def recipe_of(name: str) -> Recipe:
+    settings: dict[str, Any] = {"data": {}} | SETTINGS.get(name, {})
+    data = {"train": ["x.jsonl"], "max_tokens": 32} | settings["data"]
+    return Recipe.model_validate({"name": "x", "task": name, **settings, "data": data})
+
+
+def records_of(name: str) -> list[Record]:
+    from collections import Counter
+
+    recipe = recipe_of(name)
+    rows = [{**row, "@": f"x.jsonl:{at + 1}"} for at, row in enumerate(ROWS[name])]
+    forms = find(name).forms(recipe.data.columns)
+    return list(clean(rows, recipe.data.columns, recipe.data.clean, Counter(), forms=forms))
+
+
+def task_of(name: str, tokenizer: Tokenizer) -> Task:
+    task: Task = find(name).from_records(records_of(name), recipe_of(name), tokenizer)
+    return task

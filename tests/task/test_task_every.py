@@ -1,0 +1,105 @@
+"""Laws of every task: what training, pricing and the service ask of it. A new one is listed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from task_samples import ROWS, recipe_of, records_of, task_of
+from tokenizers import Tokenizer
+
+from tael.data.tokenizer import save_tokenizer, train_tokenizer
+from tael.model.config import ModelConfig
+from tael.model.network import build
+from tael.recipe.schema import Tokenizer as Spec
+from tael.task.answer import Tally, asked, owners
+from tael.task.base import TASKS, find, load_task, save_task
+from tael.task.view import record_views
+
+EVERY = pytest.mark.parametrize("name", TASKS)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    texts = [str(value) for rows in ROWS.values() for row in rows for value in row.values()]
+    return train_tokenizer(texts * 5, Spec(kind="wordpiece", vocab=150))
+
+
+@EVERY
+def test_a_task_comes_back_from_its_folder(name: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    task = task_of(name, tokenizer)
+    save_task(task, tmp_path)
+    save_tokenizer(tokenizer, tmp_path, 32)
+    again = load_task(tmp_path)
+    assert again.to_json() == task.to_json()
+    assert again.encode_many(records_of(name)) == task.encode_many(records_of(name))
+
+
+@EVERY
+def test_an_untrained_network_answers_each_record_once(name: str, tokenizer: Tokenizer) -> None:
+    task, records = task_of(name, tokenizer), records_of(name)
+    config = ModelConfig(
+        vocab=tokenizer.get_vocab_size(), hidden=16, layers=1, heads=2, ffn=32, max_positions=64
+    )
+    network = build(config, task.head(config), seed=1).eval()
+    examples, tally = task.encode_many(records), Tally()
+    outputs = task.outputs(network, examples, [[n] for n in range(len(examples))], tally)
+    answers = task.decode(outputs, examples)
+    assert len(answers) == len(records) == len(owners(examples))
+    assert np.isfinite(tally.mean)
+    metrics = task.metrics(answers, task.references(records))
+    assert task.metric in metrics
+    assert set(metrics) <= set(task.metric_names(recipe_of(name)))
+
+
+@EVERY
+def test_company_changes_no_answer(name: str, tokenizer: Tokenizer) -> None:
+    task, records = task_of(name, tokenizer), records_of(name)
+    config = ModelConfig(
+        vocab=tokenizer.get_vocab_size(), hidden=16, layers=1, heads=2, ffn=32, max_positions=64
+    )
+    network = build(config, task.head(config), seed=1).eval()
+    examples = task.encode_many(records)
+    alone = task.outputs(network, examples, [[n] for n in range(len(examples))])
+    together = task.outputs(network, examples, [list(range(len(examples)))])
+    for one, other in zip(alone, together, strict=True):
+        assert np.allclose(one, other, atol=1e-5)
+
+
+@EVERY
+def test_the_objective_is_the_loss_of_the_logits(name: str, tokenizer: Tokenizer) -> None:
+    task = task_of(name, tokenizer)
+    config = ModelConfig(
+        vocab=tokenizer.get_vocab_size(), hidden=16, layers=1, heads=2, ffn=32, max_positions=64
+    )
+    network = build(config, task.head(config), seed=1).eval()
+    batch = task.collate(task.encode_many(records_of(name)))
+    assert task.supervised(batch) > 0
+    loss = task.loss(task.logits(network, batch), batch)
+    assert torch.allclose(task.objective(network, batch), loss, rtol=1e-5)
+
+
+@EVERY
+def test_a_request_holds_what_an_answer_needs_and_no_more(name: str, tokenizer: Tokenizer) -> None:
+    task, records = task_of(name, tokenizer), records_of(name)
+    for record, whole in zip(records, task.encode_many(records), strict=True):
+        asked_for = asked(task, record)
+        task.request_model().model_validate(asked_for)
+        plain = task.encode(asked_for)
+        assert plain.ids == whole.ids
+        assert plain.target is None
+
+
+@EVERY
+def test_each_view_shows_every_token_and_what_is_learned(name: str, tokenizer: Tokenizer) -> None:
+    task, records = task_of(name, tokenizer), records_of(name)
+    for view, example in zip(record_views(task, records), task.encode_many(records), strict=True):
+        assert len(view.pieces) == len(example.ids)
+        assert any(piece.mark == "target" for piece in view.pieces)
+
+
+@EVERY
+def test_the_survey_and_a_line_need_no_tokenizer(name: str) -> None:
+    found = find(name).survey({"train": records_of(name)}, recipe_of(name))
+    assert all(count > 0 for count in found.values())
+    assert all(find(name).line(record) for record in records_of(name))
