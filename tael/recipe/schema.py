@@ -308,6 +308,18 @@ class Stage(Section):
         description="Arithmetic; auto takes bfloat16 where this machine was measured faster.",
     )
     save_every: int = Field(200, ge=1, description="Steps between checkpoints.")
+    on_bad_step: Literal["stop", "skip", "rollback"] = Field(
+        "stop",
+        description="What becomes of a step whose loss or gradient is not a number, or that is a "
+        "`spike`: stop the run; skip the step; rollback to the last checkpoint and go on behind "
+        "the step. It is written to bad_steps/ and counted.",
+    )
+    spike: float = Field(
+        0.0,
+        ge=0,
+        description="A loss this many robust deviations above the median of the last 64 is a bad "
+        "step (10 is rare); 0: none is.",
+    )
 
 
 class Pretrain(Stage):

@@ -1,15 +1,14 @@
 """What may go wrong while a run works, and the one clear line that it ends with.
 
-Two processes in one folder, a signal, a loss that is not a number, a disk that is full.
+Two processes in one folder, a signal, a disk that is full, no memory left.
 """
 
 import fcntl
-import math
 import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,13 +17,10 @@ from safetensors import SafetensorError
 
 from tael.errors import RunError, StoppedError
 
-__all__ = [
-    "Stop", "catch_signals", "check_finite", "locked", "out_of_memory", "sweep", "writable",
-]  # fmt: skip
+__all__ = ["Stop", "catch_signals", "locked", "out_of_memory", "sweep", "writable"]
 
 # What torch's allocators, oneDNN and C++ say in a RuntimeError; those of GPUs have a class as well.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
-_SHOWN = 5  # places named in a message
 
 
 class Stop:
@@ -139,23 +135,3 @@ def out_of_memory(error: Exception) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(sign in text for sign in _NO_MEMORY)
-
-
-def check_finite(
-    stage: str, step: int, losses: Sequence[float], norm: float, places: Callable[[int], list[str]]
-) -> None:
-    """Raise RunError when a loss or the gradient norm of step `step` (from 1) is not a number.
-
-    `losses` are those of the step's micro-batches; `places(m)` says where the records of
-    micro-batch `m` stand.
-    """
-    bad = [m for m, loss in enumerate(losses) if not math.isfinite(loss)]
-    if not bad and math.isfinite(norm):
-        return
-    what = f"the loss is {losses[bad[0]]}" if bad else f"the gradient norm is {norm}"
-    records = [place for m in bad or range(len(losses)) for place in places(m)]
-    more = f" and {len(records) - _SHOWN} more" if len(records) > _SHOWN else ""
-    raise RunError(
-        f"{stage} step {step}: {what}; records of the step: {', '.join(records[:_SHOWN])}{more}. "
-        f"Try a lower {stage}.rate or {stage}.dtype=float32, and look at these records"
-    )

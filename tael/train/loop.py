@@ -5,7 +5,7 @@ and the number of the step, so a run that was killed ends in the same bits as on
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +23,9 @@ from tael.train.adversary import Adversary
 from tael.train.ahead import Ahead
 from tael.train.average import Average
 from tael.train.checkpoint import Position
+from tael.train.fault import Fault, remember
 from tael.train.master import Dtype, Masters, arithmetic
+from tael.train.policy import Policy
 from tael.train.schedule import rate_at
 from tael.train.seeds import mix
 from tael.train.track import Track
@@ -99,12 +101,13 @@ def fit(
 ) -> Outcome:
     """Train `network` in place for `course.steps` steps, from the newest checkpoint under `root`.
 
-    `evaluate` scores dev first. Raises RunError when a loss is not a number, StoppedError
+    `evaluate` scores dev first. Raises RunError when a step is bad and the recipe says to stop, or
+    when many are in a row; StoppedError
     after saving when the user asks to stop; CheckpointError when no checkpoint is whole, OSError
     when one cannot be written.
     """
     stage, steps = course.stage, course.steps
-    work = _work(network, learner, batches, course)
+    work = _work(network, learner, batches, course, track)
     saved = work.saved
     position = checkpoint.load_newest(root, *saved) or Position(seed=course.seed)
     work.masters.publish()
@@ -116,16 +119,16 @@ def fit(
         closing(Writer(root, track.sync, every=stage.save_every)) as writer,
         Ahead(batches, position.step, steps) as ahead,
     ):
+        if work.policy.base(position.step + 1) == position.step == 0:
+            writer.submit(position, *saved)
         while position.step < steps and not _out_of_patience(stage, position):
             start = time.perf_counter()
             window = ahead.take()
             waited = time.perf_counter() - start
-            values = _step(work, position.step, window, rate_at(position.step, steps, stage))
-            position = replace(
-                position, step=position.step + 1, tokens=position.tokens + int(values["tokens"])
-            )
-            clock = {"seconds": time.perf_counter() - start, "waited": waited}
-            track.step(course.name, position.step, steps, values | clock)
+            position, values = _step(work, position, window, writer)
+            if values:
+                clock = {"seconds": time.perf_counter() - start, "waited": waited}
+                track.step(course.name, position.step, steps, values | clock)
             if position.step in marks:
                 position = _judge(work, position, track, evaluate)
             if position.step % stage.save_every == 0 or stop.signal:
@@ -157,6 +160,7 @@ class _Work:
     course: Course
     average: Average | None
     adversary: Adversary | None
+    policy: Policy
 
     @property
     def saved(self) -> tuple[dict[str, nn.Parameter], Optimizer, dict[str, Tensor] | None]:
@@ -165,7 +169,9 @@ class _Work:
         return self.masters.learned, self.optimizer, mean
 
 
-def _work(network: nn.Module, learner: Learner, batches: Batches, course: Course) -> _Work:
+def _work(
+    network: nn.Module, learner: Learner, batches: Batches, course: Course, track: Track
+) -> _Work:
     masters, stage = Masters(network, course.dtype), course.stage
     mean = stage.average if isinstance(stage, Train) else 0.0
     distance = stage.adversary if isinstance(stage, Train) else 0.0
@@ -178,33 +184,76 @@ def _work(network: nn.Module, learner: Learner, batches: Batches, course: Course
         course,
         average=Average(masters.learned, mean) if mean else None,
         adversary=Adversary(network, distance) if distance else None,
+        policy=Policy(course.name, stage, track),
     )
 
 
-def _step(work: _Work, step: int, window: Sequence[Batch], rate: float) -> dict[str, float]:
-    course, stage = work.course, work.course.stage
+def _step(
+    work: _Work, position: Position, window: Sequence[Batch], writer: Writer
+) -> tuple[Position, dict[str, float]]:
+    """Learn from a window; return the position behind it and what was measured: nothing if bad."""
+    step, course = position.step, work.course
     torch.manual_seed(mix(course.seed, step))  # dropout
     work.network.train()
+    losses, values = _gradients(work, window)
+    fault = work.policy.faults(position, losses, values["norm"])
+    if fault is not None:
+        measured = values | {"losses": losses}
+        return _pass_over(work, fault, position, window, measured, writer), {}
+    rate = rate_at(step, course.steps, course.stage)
+    _update(work, step, rate)
+    tokens = sum(batch.tokens for batch in window)
+    position = replace(
+        position,
+        step=step + 1,
+        tokens=position.tokens + tokens,
+        losses=remember(position.losses, values["loss"]),
+        bad_row=0,
+    )
+    positions = sum(batch.ids_BT.numel() for batch in window)
+    return position, values | {"rate": rate, "tokens": tokens, "positions": positions}
+
+
+def _gradients(work: _Work, window: Sequence[Batch]) -> tuple[list[float], dict[str, float]]:
+    stage, learned = work.course.stage, work.masters.learned
     losses = _learn(work, window)
-    line = {"loss": sum(losses), "rate": rate}
-    learned = work.masters.learned
+    values = {"loss": sum(losses)}
     if isinstance(stage, Train) and (stage.l1 or stage.l2):
         penalty = optim.penalty(learned, stage.l1, stage.l2)
         penalty.backward()  # type: ignore[no-untyped-call]
-        line["penalty"] = float(penalty.detach())
-    norm = optim.clip(learned, stage.clip)
-    guard.check_finite(course.name, step + 1, losses, norm, lambda m: work.batches.places(step, m))
+        values["penalty"] = float(penalty.detach())
+    return losses, values | {"norm": optim.clip(learned, stage.clip)}
+
+
+def _update(work: _Work, step: int, rate: float) -> None:
     optim.set_rate(work.optimizer, rate)
     work.optimizer.step()
     work.masters.clear()
     work.masters.publish()
     if work.average is not None:
-        work.average.update(learned, step)
-    return line | {
-        "norm": norm,
-        "tokens": sum(batch.tokens for batch in window),
-        "positions": sum(batch.ids_BT.numel() for batch in window),
-    }
+        work.average.update(work.masters.learned, step)
+
+
+def _pass_over(
+    work: _Work,
+    fault: Fault,
+    position: Position,
+    window: Sequence[Batch],
+    measured: Mapping[str, Any],
+    writer: Writer,
+) -> Position:
+    """Learn nothing from a bad step; go back before it where the recipe says so."""
+    work.masters.clear()
+    places = partial(work.batches.places, position.step)
+    after = work.policy.meet(fault, position, window, places, measured)
+    base = work.policy.base(after.step)
+    if base is None:
+        return after
+    writer.wait()
+    back = checkpoint.load_newest(writer.root, *work.saved, latest=base)
+    assert back is not None, "the first checkpoint is that of step 0"
+    work.masters.publish()
+    return replace(back, step=after.step, bad=after.bad, bad_row=after.bad_row)
 
 
 def _learn(work: _Work, window: Sequence[Batch]) -> list[float]:

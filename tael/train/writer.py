@@ -25,7 +25,7 @@ class Writer:
     """
 
     def __init__(self, root: Path, sync: Callable[[], None], *, every: int = 1) -> None:
-        self._root, self._sync, self._every = root, sync, every
+        self.root, self._sync, self._every = root, sync, every
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
         self._copy: Snapshot | None = None
@@ -65,4 +65,4 @@ class Writer:
 
     def _write(self, position: Position, state: Snapshot) -> None:
         self._sync()
-        write(self._root, position, state, every=self._every)
+        write(self.root, position, state, every=self._every)
