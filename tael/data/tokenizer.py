@@ -73,6 +73,8 @@ def train_tokenizer(texts: Iterable[str], spec: Spec) -> Tokenizer:
     Raises DataError when there is no text.
     """
     sample = _sample(list(texts))
+    if spec.kind == "bytes":
+        return _finish(_byte_level(sample, spec.vocab))
     with_bytes = spec.vocab >= _ROOM_FOR_BYTES
     tokenizer = shell(models.Unigram(), "" if spec.kind == "wordpiece" else "▁")
     normal = [tokenizer.normalizer.normalize_str(text) for text in sample]
@@ -106,8 +108,13 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return open_lexicon(folder).tokenizer
 
 
-def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_tokens: int) -> None:
-    """Write `tokenizer.json` and the `tokenizer_config.json` that opens it in transformers."""
+def save_tokenizer(
+    tokenizer: Tokenizer, folder: Path, max_tokens: int, *, writes: bool = False
+) -> None:
+    """Write `tokenizer.json` and the `tokenizer_config.json` that opens it in transformers.
+
+    For a model that `writes`, [CLS] is also what begins a text and [SEP] what ends it.
+    """
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_tokens,
@@ -119,6 +126,9 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_tokens: int) -> None:
     # Naming one that it lacks would add it, at an id that the model has no row for.
     there = {text for text in SPECIALS if tokenizer.token_to_id(text) is not None}
     config |= {role: text for role, text in zip(roles, SPECIALS, strict=True) if text in there}
+    if writes and {"[CLS]", "[SEP]"} <= there:
+        config |= {"bos_token": "[CLS]", "eos_token": "[SEP]"}
+        config |= {"model_input_names": ["input_ids", "attention_mask"]}
     write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True) + "\n")
     write_text(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
 
@@ -229,6 +239,27 @@ def _bpe(texts: Sequence[str], room: int, with_bytes: bool) -> Any:
     vocab = {piece: id_ for id_, piece in enumerate([*pieces, *(_BYTES if with_bytes else ())])}
     merges = [tuple(pair) for pair in trained["merges"]]
     return models.BPE(vocab, merges, unk_token="[UNK]", byte_fallback=with_bytes)
+
+
+def _byte_level(texts: Sequence[str], vocab: int) -> Tokenizer:
+    """Return byte-pair units over bytes: whatever is encoded is decoded to the same characters.
+
+    Radford et al. 2019, GPT-2, section 2.2; no repair and no mark for the beginning of a text.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=max(vocab, len(SPECIALS) + len(_BYTES)),
+        special_tokens=list(SPECIALS),
+        # Sorted: their ids decide between pairs that are as frequent.
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    # A line is enough of a context for a unit, and a long text at once would take long.
+    lines = (line for text in texts for line in text.splitlines(keepends=True))
+    tokenizer.train_from_iterator(lines, trainer)
+    return tokenizer
 
 
 def _wordpiece(texts: Sequence[str], room: int, with_bytes: bool) -> Any:

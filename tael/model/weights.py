@@ -318,7 +318,10 @@ def save_folder(
     multi_label_classification or regression. Without `labels` the folder's own are kept, if there
     are as many as classes. Each file is whole or absent.
     """
-    raw = _raw(network)
+    raw, writes = _raw(network), network.config.stacks != "encoder"
+    if writes and tokenizer is not None and raw.get("eos_token_id") is None:
+        raw |= {"bos_token_id": tokenizer.token_to_id("[CLS]")}
+        raw |= {"eos_token_id": tokenizer.token_to_id("[SEP]")}
     if labels is None and isinstance(network.head, ClassifyHead | TokenHead):
         classes, own = network.head.classifier.out_features, raw.get("id2label")
         if not isinstance(own, dict) or len(own) != classes:
@@ -338,7 +341,7 @@ def save_folder(
         save_file(parts, draft, metadata={"format": "pt"})
     write_text(folder / "config.json", json.dumps(raw, indent=2, ensure_ascii=False) + "\n")
     if tokenizer is not None:
-        save_tokenizer(tokenizer, folder, network.config.max_positions)
+        save_tokenizer(tokenizer, folder, network.config.max_positions, writes=writes)
 
 
 def _raw(network: Network) -> Raw:

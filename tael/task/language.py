@@ -15,11 +15,12 @@ from tael.data.lexicon import Lexicon
 from tael.errors import CheckpointError
 from tael.model.batch import Batch, Layout
 
-__all__ = ["Ids", "Marks", "marks", "packed", "sentinels"]
+__all__ = ["SENTINELS", "Ids", "Marks", "marks", "packed", "sentence_ends", "sentinels"]
 
 Ids = NDArray[np.int64]
 
-_SENTINELS = 100  # as T5 has
+SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))  # as T5 has
+_ENDS = (".", "!", "?", "。", "！", "？", "…", "\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,15 @@ def marks(lexicon: Lexicon) -> Marks:
 
 def sentinels(tokenizer: Tokenizer) -> list[int]:
     """Return the ids of <extra_id_0>, <extra_id_1>, … as far as a tokenizer has them."""
-    found = (tokenizer.token_to_id(f"<extra_id_{number}>") for number in range(_SENTINELS))
+    found = map(tokenizer.token_to_id, SENTINELS)
     return [id_ for id_ in found if id_ is not None]
+
+
+def sentence_ends(tokenizer: Tokenizer) -> Ids:
+    """Return the ids of the units that end a sentence or a line, by their last character."""
+    texts = ((id_, tokenizer.decode([id_])) for id_ in tokenizer.get_vocab().values())
+    found = [id_ for id_, text in texts if text.rstrip(" ").endswith(_ENDS)]
+    return np.array(sorted(found), dtype=np.int64)
 
 
 def packed(rows: Sequence[Sequence[Ids]], pad: int, size: int | None = None) -> Batch:

@@ -5,15 +5,17 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from tael.data.tokenizer import specials
+from tael.data.lexicon import open_lexicon
 from tael.files import atomic_folder
 from tael.model.config import ModelConfig
+from tael.model.head import VocabHead
 from tael.model.network import Network, build
-from tael.model.weights import open_folder, save_folder
-from tael.task.mlm import MaskedLM
-from tael.train.batches import PackedText
+from tael.model.weights import open_folder, read_sizes, save_folder
+from tael.recipe.objective import Objective, objective_of
+from tael.train.batches import PackedText, TextLearner
 from tael.train.judge import masked_loss
 from tael.train.loop import Course, fit
+from tael.train.objective import HEADS, architecture_of, make_learner
 from tael.train.seeds import BODY, TEXT, mix
 from tael.train.sitting import Sitting, owned
 from tael.train.texts import Texts
@@ -22,11 +24,14 @@ __all__ = ["pretrain"]
 
 
 def pretrain(run: Sitting, start: Path | ModelConfig, texts: Texts, tokenizer: Tokenizer) -> None:
-    """Write `pretrain/`: `start` after masked-LM training on `texts`, in Hugging Face layout."""
+    """Write `pretrain/`: `start` after learning from `texts`, in Hugging Face layout."""
     recipe, stage = run.recipe, run.recipe.pretrain
-    learner = MaskedLM(specials(tokenizer), tokenizer.get_vocab_size(), stage.mask)
+    config = start if isinstance(start, ModelConfig) else read_sizes(start)
+    objective = objective_of(recipe, architecture_of(config))
+    lexicon = open_lexicon(start if isinstance(start, Path) else run.folder / "tokenizer")
+    learner = make_learner(objective, stage, lexicon, config)
     batches = _batches(run, learner, texts, tokenizer)
-    network = _network(run, start, learner)
+    network = _network(run, start, objective)
     course = Course(
         name="pretrain",
         stage=stage,
@@ -48,12 +53,14 @@ def pretrain(run: Sitting, start: Path | ModelConfig, texts: Texts, tokenizer: T
         evaluate=lambda: masked_loss(network, learner, dev, course.dtype),
     )
     with atomic_folder(run.folder / "pretrain") as draft:
-        save_folder(draft, network, tokenizer=tokenizer)
+        save_folder(draft, network, tokenizer=tokenizer if recipe.model.from_ is None else None)
+        if recipe.model.from_ is not None:
+            lexicon.save(draft)  # as it came: its roles and its template too
     run.track.cost(pretrain_tokens=outcome.tokens, pretrain_steps=outcome.steps)
     shutil.rmtree(run.checkpoints("pretrain"), ignore_errors=True)
 
 
-def _batches(run: Sitting, learner: MaskedLM, texts: Texts, tokenizer: Tokenizer) -> PackedText:
+def _batches(run: Sitting, learner: TextLearner, texts: Texts, tokenizer: Tokenizer) -> PackedText:
     stage, shard = run.recipe.pretrain, texts.shard(tokenizer)
     batches = PackedText(learner, shard, stage, mix(run.recipe.seed, TEXT))
     run.track.progress.say(
@@ -63,13 +70,13 @@ def _batches(run: Sitting, learner: MaskedLM, texts: Texts, tokenizer: Tokenizer
     return batches
 
 
-def _network(run: Sitting, start: Path | ModelConfig, learner: MaskedLM) -> Network:
-    seed = mix(run.recipe.seed, BODY)
+def _network(run: Sitting, start: Path | ModelConfig, objective: Objective) -> Network:
+    seed, kind = mix(run.recipe.seed, BODY), HEADS[objective]
     if isinstance(start, ModelConfig):
-        return build(start, learner.head(start), seed)
+        return build(start, VocabHead(start, kind), seed)
     model = run.recipe.model
     network, _ = open_folder(
-        start, head="mlm", dropout=model.dropout, droppath=model.droppath, seed=seed
+        start, head=kind, dropout=model.dropout, droppath=model.droppath, seed=seed
     )
     owned(network)
     return network

@@ -27,6 +27,7 @@ from tael.data.tokenizer import load_tokenizer, save_tokenizer
 from tael.errors import RecipeError
 from tael.files import atomic_folder
 from tael.model.config import ModelConfig
+from tael.model.fresh import new_config
 from tael.model.weights import read_sizes
 from tael.recipe.package import resolve
 from tael.recipe.schema import Recipe
@@ -35,6 +36,7 @@ from tael.train import guard
 from tael.train.costs import costs_of
 from tael.train.finetune import fine_tune
 from tael.train.lock import check_same, open_lock
+from tael.train.objective import fit_tokenizer
 from tael.train.pretrain import pretrain
 from tael.train.progress import make_progress
 from tael.train.run import is_finished
@@ -117,6 +119,7 @@ def _tokenizer(run: Sitting, texts: Texts) -> Tokenizer:
     if not folder.exists():
         run.track.progress.say("tokenizer: learning the units")
         tokenizer = texts.tokenizer()
+        fit_tokenizer(tokenizer, run.recipe)
         with atomic_folder(folder) as draft:
             save_tokenizer(tokenizer, draft, run.recipe.data.max_tokens)
     return load_tokenizer(folder)  # also when just made: what is read back is what is served
@@ -139,14 +142,4 @@ def _start(run: Sitting, tokenizer: Tokenizer) -> Path | ModelConfig:
     model = run.recipe.model
     if model.from_ is not None:
         return resolve(model.from_)
-    return ModelConfig(
-        vocab=tokenizer.get_vocab_size(),
-        hidden=model.hidden,
-        layers=model.layers,
-        heads=model.heads,
-        ffn=model.ffn,
-        max_positions=max(512, run.recipe.data.max_tokens),
-        dropout=model.dropout,
-        attention_dropout=model.dropout,
-        droppath=model.droppath,
-    )
+    return new_config(model, tokenizer.get_vocab_size(), run.recipe.data.max_tokens)
