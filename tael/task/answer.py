@@ -6,7 +6,6 @@ has its own. Letters: N examples.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from tael.data.record import Record
 from tael.errors import CheckpointError
-from tael.task.base import Example, Task
+from tael.task.base import Example, Group, Tally, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,23 +21,8 @@ if TYPE_CHECKING:
     from tael.model.network import Network
 
 __all__ = [
-    "Group", "Tally", "asked", "finite", "lengths_by_record", "owners", "read_off",
+    "asked", "finite", "lengths_by_record", "owners", "read_off",
 ]  # fmt: skip
-
-Group = Sequence[int] | NDArray[np.int64]  # examples computed together, by their number
-
-
-@dataclass
-class Tally:
-    """The loss of what is computed, where somebody wants to know it."""
-
-    loss: float = 0.0
-    supervised: float = 0.0
-
-    @property
-    def mean(self) -> float:
-        """The loss an item; NaN where nothing was supervised."""
-        return self.loss / self.supervised if self.supervised else float("nan")
 
 
 def read_off(

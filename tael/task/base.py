@@ -15,6 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 from tokenizers import Tokenizer
 
@@ -32,14 +34,15 @@ if TYPE_CHECKING:
     from tael.model.head import Head, HeadKind
     from tael.model.network import Network
     from tael.recipe.schema import Columns, Recipe
-    from tael.task.answer import Group, Tally
     from tael.task.outcomes import Outcomes
 
 __all__ = [
-    "TASKS", "Answer", "Example", "Lesson", "Predictor", "Task", "find", "load_task", "save_task",
+    "TASKS", "Answer", "Example", "Group", "Lesson", "Predictor", "Tally", "Task", "find",
+    "load_task", "save_task",
 ]  # fmt: skip
 
 Answer = dict[str, Any]  # for classification: label, score, scores
+Group = Sequence[int] | NDArray[np.int64]  # examples computed together, by their number
 
 TASKS = {"classify": "tael.task.classify:Classify", "tag": "tael.task.tag:Tag"}
 _FILE = "task.json"
@@ -71,6 +74,19 @@ class Lesson:
     targets: Mapping[int, str]  # position in `ids` → what should be said there
     told: str
     lost: str = ""  # the end of the text that no token is left of
+
+
+@dataclass
+class Tally:
+    """The loss of what is computed, where somebody wants to know it."""
+
+    loss: float = 0.0
+    supervised: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """The loss an item; NaN where nothing was supervised."""
+        return self.loss / self.supervised if self.supervised else float("nan")
 
 
 class Predictor(Protocol):
@@ -170,8 +186,8 @@ class Task(Protocol):
         self,
         network: "Network",
         examples: Sequence[Example],
-        groups: Sequence["Group"],
-        tally: "Tally | None" = None,
+        groups: Sequence[Group],
+        tally: Tally | None = None,
     ) -> Sequence[Any]:
         """Return what `decode` reads of each example; `groups` are computed together.
 

@@ -18,8 +18,8 @@ from tael.data.record import Record, place
 from tael.data.tokenizer import specials
 from tael.errors import CheckpointError, DataError, RecipeError
 from tael.recipe.schema import Clean, Recipe
-from tael.task.answer import Group, Tally, finite, read_off
-from tael.task.base import Answer, Example, Lesson, Predictor
+from tael.task.answer import finite, read_off
+from tael.task.base import Answer, Example, Group, Lesson, Predictor, Tally
 from tael.task.labels import (
     Kind,
     check_labels,

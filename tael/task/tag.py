@@ -22,8 +22,8 @@ from tael.data.tokenizer import specials
 from tael.errors import CheckpointError, RecipeError
 from tael.recipe.schema import Recipe
 from tael.task import tag_data
-from tael.task.answer import Group, Tally, finite, owners, read_off
-from tael.task.base import Answer, Example, Lesson, Predictor
+from tael.task.answer import finite, owners, read_off
+from tael.task.base import Answer, Example, Group, Lesson, Predictor, Tally
 from tael.task.dictionary import Dictionary
 from tael.task.outcomes import Outcomes, figures
 from tael.task.scheme import best_path, chunks, labels_of
@@ -182,10 +182,7 @@ class Tag:
         words = [word[:room] or [self._specials.unk] for word in ids]
         stretches = list(_stretches([len(word) for word in words], room))
         # In the middle of what two windows share, the one hands over to the other.
-        ends = [
-            (last + first) // 2
-            for (_, last), (first, _) in itertools.pairwise(stretches)
-        ]
+        ends = [(last + first) // 2 for (_, last), (first, _) in itertools.pairwise(stretches)]
         begin = 0
         for number, ((first, last), end) in enumerate(
             zip(stretches, [*ends, len(words)], strict=True)

@@ -14,8 +14,8 @@ from tael.data.pack import micro
 from tael.data.record import Record
 from tael.model.batch import Batch
 from tael.model.network import Network
-from tael.task.answer import Tally, owners
-from tael.task.base import Example, Task
+from tael.task.answer import owners
+from tael.task.base import Example, Tally, Task
 from tael.task.metrics import LOWER_IS_BETTER
 from tael.train.loop import Learner, Verdict
 from tael.train.master import Dtype, arithmetic

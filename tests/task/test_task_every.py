@@ -12,8 +12,8 @@ from tael.data.tokenizer import save_tokenizer, train_tokenizer
 from tael.model.config import ModelConfig
 from tael.model.network import build
 from tael.recipe.schema import Tokenizer as Spec
-from tael.task.answer import Tally, asked, owners
-from tael.task.base import TASKS, find, load_task, save_task
+from tael.task.answer import asked, owners
+from tael.task.base import TASKS, Tally, find, load_task, save_task
 from tael.task.view import record_views
 
 EVERY = pytest.mark.parametrize("name", TASKS)
