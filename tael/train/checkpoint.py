@@ -30,7 +30,10 @@ from torch.optim import Optimizer
 from tael.errors import CheckpointError
 from tael.files import atomic_folder, sha256
 
-__all__ = ["Position", "Snapshot", "load_newest", "save", "snapshot", "weights", "write"]
+__all__ = [
+    "Position", "Snapshot", "drop_old", "load_newest", "newest", "read_facts", "remembered", "save",
+    "snapshot", "step_of", "weights", "write", "write_facts",
+]  # fmt: skip
 
 Tensors = dict[str, Tensor]
 _KEPT = 2  # the newest may turn out damaged
@@ -78,7 +81,7 @@ def snapshot(
     `named` are the tensors that `optimizer` updates, by parameter name; `average` those of a
     running average of them, where there is one.
     """
-    moments, numbers = _remembered(named, optimizer)
+    moments, numbers = remembered(named, optimizer)
     files: dict[str, Tensors] = {}
     for file, tensors in _files(named, average, optimizer=moments).items():
         old = into.files.get(file, {}) if into else {}
@@ -96,20 +99,30 @@ def write(root: Path, position: Position, state: Snapshot, *, every: int = 1) ->
     with atomic_folder(final) as draft:
         for name, tensors in state.files.items():
             _write(draft / f"{name}.safetensors", tensors)
-        (draft / "optimizer.json").write_text(json.dumps(state.numbers), "utf-8")
         if position.best_weights is not None:
             _write(draft / "best.safetensors", position.best_weights)
-        facts = asdict(replace(position, best_weights=None))
-        del facts["best_weights"]
-        (draft / "state.json").write_text(json.dumps(facts), "utf-8")
-        hashes = {path.name: sha256(path) for path in sorted(draft.iterdir())}
-        (draft / "manifest.json").write_text(json.dumps(hashes, indent=1), "utf-8")
-    whole = [folder for folder in _folders(root) if _step(folder) <= position.step]
-    regular = [folder for folder in whole if _step(folder) % every == 0]
+        write_facts(draft, position, state.numbers)
+    drop_old(root, position.step, every)
+    return final
+
+
+def write_facts(draft: Path, position: Position, numbers: Mapping[str, Any]) -> None:
+    """Write what is no tensor into a checkpoint, and last of all the hash of every file."""
+    (draft / "optimizer.json").write_text(json.dumps(numbers), "utf-8")
+    facts = asdict(replace(position, best_weights=None))
+    del facts["best_weights"]
+    (draft / "state.json").write_text(json.dumps(facts), "utf-8")
+    hashes = {path.name: sha256(path) for path in sorted(draft.iterdir())}
+    (draft / "manifest.json").write_text(json.dumps(hashes, indent=1), "utf-8")
+
+
+def drop_old(root: Path, step: int, every: int) -> None:
+    """Remove what the checkpoint of `step` makes needless: see `write`."""
+    whole = [folder for folder in _folders(root) if step_of(folder) <= step]
+    regular = [folder for folder in whole if step_of(folder) % every == 0]
     # Later ones were damaged and passed over.
     for folder in {*_folders(root)} - {*whole[-_KEPT:], *regular[-1:]}:
         shutil.rmtree(folder)
-    return final
 
 
 def save(root: Path, position: Position, named: Mapping[str, Tensor], optimizer: Optimizer) -> Path:
@@ -129,16 +142,29 @@ def load_newest(
 
     A damaged one is passed over and said aloud. Raises CheckpointError when all are damaged.
     """
+    folder = newest(root, latest)
+    if folder is None:
+        return None
+    for file, tensors in _files(named, average).items():
+        _restore(tensors, load_file(folder / f"{file}.safetensors"), folder)
+    optimizer.state.clear()
+    _remind(optimizer, named, folder)
+    position, path = read_facts(folder, optimizer, named), folder / "best.safetensors"
+    return replace(position, best_weights=load_file(path) if path.exists() else None)
+
+
+def newest(root: Path, latest: int | None = None) -> Path | None:
+    """Return the newest whole checkpoint under `root`, of step `latest` at most; None without any.
+
+    A damaged one is passed over and said aloud. Raises CheckpointError when all are damaged.
+    """
     problems = []
     for folder in reversed(_folders(root)):
-        if latest is not None and _step(folder) > latest:
+        if latest is not None and step_of(folder) > latest:
             continue
         problem = _damage(folder)
         if problem is None:
-            for file, tensors in _files(named, average).items():
-                _restore(tensors, load_file(folder / f"{file}.safetensors"), folder)
-            _remind(optimizer, named, folder)
-            return _position(folder)
+            return folder
         problems.append(f"{folder}: {problem}")
         _log.warning("%s: %s; taking the checkpoint before it", folder, problem)
     if problems:
@@ -149,6 +175,20 @@ def load_newest(
     return None
 
 
+def read_facts(folder: Path, optimizer: Optimizer, named: Mapping[str, Tensor]) -> Position:
+    """Return the position of a checkpoint, and give `optimizer` the numbers that it kept."""
+    for name, values in json.loads((folder / "optimizer.json").read_text("utf-8")).items():
+        optimizer.state[named[name]].update(values)
+    facts = json.loads((folder / "state.json").read_text("utf-8"))
+    best, losses = facts.pop("best"), tuple(facts.pop("losses"))
+    return Position(**facts, losses=losses, best=None if best is None else (best[0], best[1]))
+
+
+def step_of(folder: Path) -> int:
+    """Return the step that a checkpoint's folder is called by."""
+    return int(folder.name.removeprefix("step-"))
+
+
 def _files(
     named: Mapping[str, Tensor],
     average: Mapping[str, Tensor] | None,
@@ -157,7 +197,7 @@ def _files(
     return {"weights": named} | ({"average": average} if average else {}) | others
 
 
-def _remembered(
+def remembered(
     named: Mapping[str, Tensor], optimizer: Optimizer
 ) -> tuple[Tensors, dict[str, dict[str, Any]]]:
     """Return what the optimiser keeps for each parameter: tensors, and numbers."""
@@ -173,26 +213,11 @@ def _remembered(
 
 
 def _remind(optimizer: Optimizer, named: Mapping[str, Tensor], folder: Path) -> None:
-    optimizer.state.clear()
     for key_and_name, value in load_file(folder / "optimizer.safetensors").items():
         key, _, name = key_and_name.partition(":")
         # clone: memory as the allocator aligns it, not as the file does, so that kernels take the
         # same path as in a run that never stopped
         optimizer.state[named[name]][key] = value.clone().to(named[name].device)
-    for name, values in json.loads((folder / "optimizer.json").read_text("utf-8")).items():
-        optimizer.state[named[name]].update(values)
-
-
-def _position(folder: Path) -> Position:
-    facts = json.loads((folder / "state.json").read_text("utf-8"))
-    best, losses = facts.pop("best"), tuple(facts.pop("losses"))
-    path = folder / "best.safetensors"
-    return Position(
-        **facts,
-        losses=losses,
-        best=None if best is None else (best[0], best[1]),
-        best_weights=load_file(path) if path.exists() else None,
-    )
 
 
 @torch.no_grad()
@@ -227,11 +252,7 @@ def _write(path: Path, tensors: Tensors) -> None:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(root.glob("step-*"), key=_step)
-
-
-def _step(folder: Path) -> int:
-    return int(folder.name.removeprefix("step-"))
+    return sorted(root.glob("step-*"), key=step_of)
 
 
 def _damage(folder: Path) -> str | None:
