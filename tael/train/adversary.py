@@ -34,9 +34,11 @@ class Adversary:
         weight_VD.grad = None
         loss = backward()
         rows_N, own_ND = self._move()
-        backward()
-        with torch.no_grad():
-            weight_VD[rows_N] = own_ND
+        try:
+            backward()
+        finally:  # memory may run out here, and the step be tried again
+            with torch.no_grad():
+                weight_VD[rows_N] = own_ND
         if earlier_VD is not None:
             earlier_VD += self._gradient()
             weight_VD.grad = earlier_VD

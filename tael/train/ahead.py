@@ -44,6 +44,12 @@ class Ahead:
         self._begin()
         return window
 
+    def again(self) -> None:
+        """Make the window that was made ahead anew: windows are cut in another way from now on."""
+        if self._made is not None:
+            self._made.exception()  # it may still be in the making
+            self._made = self._thread.submit(self._batches.__getitem__, self._next - 1)
+
     def _begin(self) -> None:
         self._made = None
         if self._next < self._last:

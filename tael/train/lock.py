@@ -1,13 +1,14 @@
 """`recipe.lock.yaml`: all that decides the bits of a run, fixed at its start, read on resume.
 
 Nothing in it is measured or chosen again on resume: the same folder goes on in the same arithmetic
-on the same number of threads, even where the machine's measurements have changed since.
+on the same number of threads, even where the machine's measurements have changed since. Only a
+micro-batch for which memory ran out is lowered later.
 """
 
 import io
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from tael.recipe.load import resolved_yaml
 from tael.recipe.package import resolve
 from tael.recipe.schema import Recipe, Stage
 
-__all__ = ["Lock", "check_same", "open_lock", "read_lock"]
+__all__ = ["Lock", "check_same", "lower_micro_batch", "open_lock", "read_lock"]
 
 _LIBRARIES = ("tael", "torch", "numpy", "tokenizers", "safetensors")
 _HEAD = "# Written when the run started; it goes on from these values. Not to be edited.\n"
@@ -41,6 +42,7 @@ class Lock:
     versions: dict[str, str]
     machine: dict[str, Any]
     data: dict[str, str]  # SHA-256 by path
+    micro_batch: dict[str, int] = field(default_factory=dict)  # by stage, where memory ran out
 
 
 def open_lock(folder: Path, recipe: Recipe) -> Lock:
@@ -53,10 +55,14 @@ def open_lock(folder: Path, recipe: Recipe) -> Lock:
         return read_lock(folder)
     lock = _decide(recipe)
     write_text(folder / "recipe.yaml", resolved_yaml(recipe))
-    text = io.StringIO()
-    YAML().dump({name: getattr(lock, name) for name in Lock.__slots__}, text)
-    write_text(folder / "recipe.lock.yaml", _HEAD + text.getvalue())
+    _write(folder, lock)
     return lock
+
+
+def lower_micro_batch(folder: Path, stage: str, rows: int) -> None:
+    """Write into the lock that `stage` computes `rows` rows at once, for all sittings to come."""
+    lock = read_lock(folder)
+    _write(folder, replace(lock, micro_batch=lock.micro_batch | {stage: rows}))
 
 
 def read_lock(folder: Path) -> Lock:
@@ -93,6 +99,12 @@ def check_same(folder: Path, recipe: Recipe) -> None:
             f"{folder}: holds the run of another recipe: {'; '.join(changed)}. "
             "Choose another --out, or go back to these values"
         )
+
+
+def _write(folder: Path, lock: Lock) -> None:
+    text = io.StringIO()
+    YAML().dump({name: getattr(lock, name) for name in Lock.__slots__}, text)
+    write_text(folder / "recipe.lock.yaml", _HEAD + text.getvalue())
 
 
 def _decide(recipe: Recipe) -> Lock:

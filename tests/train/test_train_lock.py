@@ -7,7 +7,7 @@ from train_standin import tiny_recipe, write_reviews
 
 from tael.errors import RunError
 from tael.recipe.schema import Recipe
-from tael.train.lock import check_same, open_lock
+from tael.train.lock import check_same, lower_micro_batch, open_lock, read_lock
 
 
 @pytest.fixture(params=["reviews", "reviews/*.csv"])
@@ -43,3 +43,26 @@ def test_another_list_of_files_is_told_as_such_and_not_file_by_file(
     with pytest.raises(RunError, match=r"data\.train: ") as caught:
         check_same(tmp_path / "run", tiny_recipe(tmp_path / "other.csv"))
     assert "added" not in str(caught.value)
+
+
+def test_a_micro_batch_that_memory_forced_is_no_other_recipe(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    before = (tmp_path / "run" / "recipe.lock.yaml").read_text("utf-8")
+    lower_micro_batch(tmp_path / "run", "train", 16)
+    lower_micro_batch(tmp_path / "run", "pretrain", 8)
+    lower_micro_batch(tmp_path / "run", "train", 4)
+    check_same(tmp_path / "run", recipe)
+    assert open_lock(tmp_path / "run", recipe).micro_batch == {"train": 4, "pretrain": 8}
+    after = (tmp_path / "run" / "recipe.lock.yaml").read_text("utf-8")
+    kept = [line for line in before.splitlines() if not line.startswith("micro_batch")]
+    assert after.startswith("\n".join(kept))
+
+
+def test_a_lock_from_before_there_were_lower_micro_batches_is_read(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    path = tmp_path / "run" / "recipe.lock.yaml"
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    path.write_text("".join(x for x in lines if not x.startswith("micro_batch")), "utf-8")
+    assert read_lock(tmp_path / "run").micro_batch == {}
