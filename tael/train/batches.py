@@ -1,5 +1,7 @@
 """The micro-batches of any step of either stage, found by the number of the step alone.
 
+`micro_batch`, the rows computed at once, may be lowered between two steps, where memory ran out.
+
 Letters: B rows · T positions · N targets.
 """
 
@@ -39,7 +41,7 @@ class Labelled:
     ) -> None:
         self._task, self._records, self._examples = task, records, examples
         self._lengths = np.array([len(example) for example in examples], dtype=np.int64)
-        self._rows = stage.micro_batch or stage.batch
+        self.micro_batch = min(stage.micro_batch or stage.batch, stage.batch)
         self._plan = Plan(self._lengths, stage.batch, seed, True)
         self.steps_per_epoch: int = self._plan.steps_per_epoch
 
@@ -52,7 +54,7 @@ class Labelled:
         return [place(self._records[self._examples[i].of]) for i in self._parts(step)[part]]
 
     def _parts(self, step: int) -> list[Indices]:
-        return list(micro(self._plan[step], self._lengths, self._rows))
+        return list(micro(self._plan[step], self._lengths, self.micro_batch))
 
 
 class TextLearner(Learner, Protocol):
@@ -78,7 +80,7 @@ class PackedText:
     def __init__(self, task: TextLearner, shard: Shard, stage: Stage, seed: int) -> None:
         self._task, self._shard, self._seed = task, shard, seed
         self._held_out = len(shard) >= 100
-        self._micro = stage.micro_batch or stage.batch
+        self.micro_batch = min(stage.micro_batch or stage.batch, stage.batch)
         dev = len(range(50, len(shard), 100)) if self._held_out else 0
         full = np.full(len(shard) - dev, shard.capacity, dtype=np.int64)
         self._plan = Plan(full, stage.batch, seed, False)
@@ -89,11 +91,11 @@ class PackedText:
 
         The whole step is masked before it is cut, so that the cut does not change the targets.
         """
-        return cut(self._batch(self._rows(step), mix(self._seed, step)), self._micro)
+        return cut(self._batch(self._rows(step), mix(self._seed, step)), self.micro_batch)
 
     def places(self, step: int, part: int) -> list[str]:
         """Say which texts (from 1, in the order of the files) a micro-batch holds."""
-        rows = self._rows(step)[part * self._micro : (part + 1) * self._micro]
+        rows = self._rows(step)[part * self.micro_batch : (part + 1) * self.micro_batch]
         texts = {text for row in rows for text in self._shard.texts_of(row)}
         return [f"pretraining text {text + 1}" for text in sorted(texts)]
 
@@ -101,7 +103,7 @@ class PackedText:
         """Return the held-out rows, masked the same way each time; empty where rows are few."""
         # Packing sorts by length: every hundredth row is a fair sample of all lengths.
         rows = range(50, len(self._shard), 100) if self._held_out else range(0)
-        parts = [rows[i : i + self._micro] for i in range(0, len(rows), self._micro)]
+        parts = [rows[i : i + self.micro_batch] for i in range(0, len(rows), self.micro_batch)]
         return [self._batch(part, mix(self._seed, -2, i)) for i, part in enumerate(parts)]
 
     def _rows(self, step: int) -> list[int]:

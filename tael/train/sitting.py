@@ -10,7 +10,7 @@ from torch import nn
 
 from tael.recipe.schema import Recipe
 from tael.train.guard import Stop
-from tael.train.lock import Lock
+from tael.train.lock import Lock, lower_micro_batch
 from tael.train.track import Track
 
 __all__ = ["Sitting", "owned", "threads"]
@@ -29,6 +29,19 @@ class Sitting:
     def checkpoints(self, stage: str) -> Path:
         """Return where the checkpoints of a stage lie."""
         return self.folder / "checkpoints" / stage
+
+    def micro_batch(self, stage: str, rows: int) -> int:
+        """Return how many rows a stage computes at once: `rows`, or fewer where memory ran out."""
+        return min(rows, self.lock.micro_batch.get(stage, rows))
+
+    def lower(self, stage: str, rows: int) -> None:
+        """Compute `rows` rows at once from now on, in later sittings too, and say so."""
+        lower_micro_batch(self.folder, stage, rows)
+        self.track.progress.say(
+            f"{stage}: memory ran out; {rows} rows are computed at once from now on, the batch "
+            f"stays as it is (written to recipe.lock.yaml; {stage}.micro_batch={rows} says so "
+            "from the start)"
+        )
 
 
 @contextmanager
