@@ -6,30 +6,36 @@ and the number of the step, so a run that was killed ends in the same bits as on
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tael.model.batch import Batch
+from tael.model.network import Network
 from tael.recipe.schema import Stage, Train
-from tael.train import checkpoint, guard, optim
+from tael.train import guard, optim
 from tael.train.adversary import Adversary
 from tael.train.ahead import Ahead
 from tael.train.average import Average
 from tael.train.checkpoint import Position
 from tael.train.fault import Fault, remember
 from tael.train.master import Dtype, Masters, arithmetic
+from tael.train.parallel import ALONE, Team
 from tael.train.policy import Policy
+from tael.train.saver import Saver, make_saver
 from tael.train.schedule import rate_at
 from tael.train.seeds import mix
 from tael.train.track import Track
-from tael.train.writer import Writer
+from tael.train.work import Meter
+
+if TYPE_CHECKING:
+    from tael.train.fsdp import Sharded
 
 __all__ = ["Batches", "Course", "Learner", "Outcome", "Verdict", "evaluation_steps", "fit"]
 
@@ -76,6 +82,7 @@ class Course:
     dtype: Dtype
     evaluations: int
     keep_best: bool  # restore the best weights by dev at the end
+    team: Team = ALONE  # the processes that share each step
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,34 +114,35 @@ def fit(
     when one cannot be written.
     """
     stage, steps = course.stage, course.steps
-    work = _work(network, learner, batches, course, track)
-    saved = work.saved
-    position = checkpoint.load_newest(root, *saved) or Position(seed=course.seed)
+    work = _work(network, learner, batches, course, root, track)
+    saved, saver = work.saved, work.saver
+    position = saver.load(*saved) or Position(seed=course.seed)
     work.masters.publish()
     marks = evaluation_steps(steps, course.evaluations)
     track.rewind(course.name, position.step)
     track.progress.begin(course.name, position.step, steps)
     with (
         stop.after_the_step(),
-        closing(Writer(root, track.sync, every=stage.save_every)) as writer,
+        closing(saver),
         Ahead(batches, position.step, steps) as ahead,
     ):
         if work.policy.base(position.step + 1) == position.step == 0:
-            writer.submit(position, *saved)
+            saver.submit(position, *saved)
         while position.step < steps and not _out_of_patience(stage, position):
             start = time.perf_counter()
             window = ahead.take()
             waited = time.perf_counter() - start
-            position, values = _step(work, position, window, writer)
+            position, values = _step(work, position, window)
             if values:
                 clock = {"seconds": time.perf_counter() - start, "waited": waited}
                 track.step(course.name, position.step, steps, values | clock)
             if position.step in marks:
                 position = _judge(work, position, track, evaluate)
-            if position.step % stage.save_every == 0 or stop.signal:
-                writer.submit(position, *saved)
-            writer.check()
-            if stop.signal:
+            stopped = course.team.any(stop.signal is not None)
+            if position.step % stage.save_every == 0 or stopped:
+                saver.submit(position, *saved)
+            saver.check()
+            if stopped:
                 raise stop.ended(
                     f"{root.parent.parent}: stopped by {stop.signal} after {course.name} step "
                     f"{position.step} of {steps}, saved; the same command goes on from there"
@@ -153,6 +161,7 @@ class _Work:
     """What every step of a stage works with."""
 
     network: nn.Module
+    sharded: "Sharded | None"  # the network in pieces, where no process holds it whole
     masters: Masters
     optimizer: Optimizer
     learner: Learner
@@ -161,6 +170,8 @@ class _Work:
     average: Average | None
     adversary: Adversary | None
     policy: Policy
+    saver: Saver
+    meter: Meter
 
     @property
     def saved(self) -> tuple[dict[str, nn.Parameter], Optimizer, dict[str, Tensor] | None]:
@@ -168,15 +179,32 @@ class _Work:
         mean = None if self.average is None else self.average.named
         return self.masters.learned, self.optimizer, mean
 
+    @property
+    def dtype(self) -> Dtype:
+        """The arithmetic of a forward pass; a network in pieces sees to its own."""
+        return "float32" if self.sharded else self.course.dtype
+
 
 def _work(
-    network: nn.Module, learner: Learner, batches: Batches, course: Course, track: Track
+    network: nn.Module,
+    learner: Learner,
+    batches: Batches,
+    course: Course,
+    root: Path,
+    track: Track,
 ) -> _Work:
-    masters, stage = Masters(network, course.dtype), course.stage
+    stage, meter, sharded = course.stage, Meter(network), None
+    if course.team.pieces:
+        assert isinstance(network, Network), "what is cut is known"
+        from tael.train.fsdp import Sharded
+
+        sharded = learner = Sharded(network, learner, course.dtype)
+    masters = Masters(network, "float32" if sharded else course.dtype)
     mean = stage.average if isinstance(stage, Train) else 0.0
     distance = stage.adversary if isinstance(stage, Train) else 0.0
     return _Work(
         network,
+        sharded,
         masters,
         optim.make_optimizer(masters.learned, stage),
         learner,
@@ -185,38 +213,40 @@ def _work(
         average=Average(masters.learned, mean) if mean else None,
         adversary=Adversary(network, distance) if distance else None,
         policy=Policy(course.name, stage, track),
+        saver=make_saver(course.team, root, track.sync, every=stage.save_every),
+        meter=meter,
     )
 
 
 def _step(
-    work: _Work, position: Position, window: Sequence[Batch], writer: Writer
+    work: _Work, position: Position, window: Sequence[Batch]
 ) -> tuple[Position, dict[str, float]]:
     """Learn from a window; return the position behind it and what was measured: nothing if bad."""
     step, course = position.step, work.course
-    torch.manual_seed(mix(course.seed, step))  # dropout
     work.network.train()
-    losses, values = _gradients(work, window)
+    losses, values = _gradients(work, step, window)
     fault = work.policy.faults(position, losses, values["norm"])
     if fault is not None:
         measured = values | {"losses": losses}
-        return _pass_over(work, fault, position, window, measured, writer), {}
+        return _pass_over(work, fault, position, window, measured), {}
     rate = rate_at(step, course.steps, course.stage)
     _update(work, step, rate)
-    tokens = sum(batch.tokens for batch in window)
+    done = work.meter.count(window)
     position = replace(
         position,
         step=step + 1,
-        tokens=position.tokens + tokens,
+        tokens=position.tokens + done.tokens,
         losses=remember(position.losses, values["loss"]),
         bad_row=0,
     )
-    positions = sum(batch.ids_BT.numel() for batch in window)
-    return position, values | {"rate": rate, "tokens": tokens, "positions": positions}
+    return position, values | {"rate": rate} | asdict(done)
 
 
-def _gradients(work: _Work, window: Sequence[Batch]) -> tuple[list[float], dict[str, float]]:
+def _gradients(
+    work: _Work, step: int, window: Sequence[Batch]
+) -> tuple[list[float], dict[str, float]]:
     stage, learned = work.course.stage, work.masters.learned
-    losses = _learn(work, window)
+    losses = _learn(work, step, window)
     values = {"loss": sum(losses)}
     if isinstance(stage, Train) and (stage.l1 or stage.l2):
         penalty = optim.penalty(learned, stage.l1, stage.l2)
@@ -240,7 +270,6 @@ def _pass_over(
     position: Position,
     window: Sequence[Batch],
     measured: Mapping[str, Any],
-    writer: Writer,
 ) -> Position:
     """Learn nothing from a bad step; go back before it where the recipe says so."""
     work.masters.clear()
@@ -249,33 +278,39 @@ def _pass_over(
     base = work.policy.base(after.step)
     if base is None:
         return after
-    writer.wait()
-    back = checkpoint.load_newest(writer.root, *work.saved, latest=base)
+    back = work.saver.load(*work.saved, latest=base)
     assert back is not None, "the first checkpoint is that of step 0"
     work.masters.publish()
     return replace(back, step=after.step, bad=after.bad, bad_row=after.bad_row)
 
 
-def _learn(work: _Work, window: Sequence[Batch]) -> list[float]:
+def _learn(work: _Work, step: int, window: Sequence[Batch]) -> list[float]:
     """Add up the gradients of the window in the masters; return each micro-batch's share of loss.
 
-    All items of the step divide the sum: a mean of means would weigh a short micro-batch like a
-    full one, and the result would depend on how the step is cut.
+    All items of the step divide the sum, those of other processes too: a mean of means would weigh
+    a short micro-batch like a full one, and the result would depend on how the step is cut.
     """
+    course, losses = work.course, list[Tensor]()
     supervised = sum(work.learner.supervised(batch) for batch in window) or 1.0
-    losses = []
-    for batch in window:
-        backward = partial(_backward, work, batch, supervised)
+    mine = course.team.share(window)
+    for m, batch, weight in mine:
+        torch.manual_seed(mix(course.seed, step, m))  # dropout, whoever computes this one
+        backward = partial(_backward, work, batch, supervised, weight)
         losses.append(backward() if work.adversary is None else work.adversary.twice(backward))
         work.masters.gather()
-    shares: list[float] = torch.stack(losses).tolist()
-    return shares
+    course.team.reduce(work.masters.learned)
+    shares = [0.0] * len(window)
+    for (m, _, weight), loss in zip(
+        mine, torch.stack(losses).tolist() if losses else (), strict=True
+    ):
+        shares[m] += loss if weight else 0.0
+    return course.team.total(shares)
 
 
-def _backward(work: _Work, batch: Batch, supervised: float) -> Tensor:
-    with arithmetic(work.network, work.course.dtype):
+def _backward(work: _Work, batch: Batch, supervised: float, weight: float) -> Tensor:
+    with arithmetic(work.network, work.dtype):
         loss = work.learner.objective(work.network, batch) / supervised
-    loss.backward()  # type: ignore[no-untyped-call]
+    (loss * weight).backward()  # type: ignore[no-untyped-call]
     return loss.detach()
 
 
@@ -294,7 +329,8 @@ def _judge(
 def _scored(
     work: _Work, position: Position, track: Track, evaluate: Callable[[], list[Verdict]]
 ) -> Position:
-    verdicts = evaluate()
+    with work.sharded.gathered() if work.sharded else nullcontext():
+        verdicts = evaluate()
     for v in verdicts:
         track.evaluation(
             work.course.name, position.step, v.split, metrics=v.metrics, loss=v.loss, rows=v.rows
@@ -304,7 +340,7 @@ def _scored(
     score = (verdicts[0].better, -verdicts[0].loss)
     if position.best is not None and score <= position.best:
         return replace(position, stale=position.stale + 1)
-    copy = checkpoint.weights(work.masters.learned)
+    copy = work.saver.copies(work.masters.learned)
     return replace(position, best=score, best_step=position.step, stale=0, best_weights=copy)
 
 
@@ -320,6 +356,8 @@ def _finish(work: _Work, position: Position) -> Outcome:
     for name, weight in (kept or {}).items():
         work.masters.named[name].copy_(weight)
     work.masters.settle()
+    if work.sharded is not None:
+        work.sharded.restore()
     return Outcome(
         steps=position.step,
         best_step=position.best_step or position.step,

@@ -14,6 +14,7 @@ from torch.optim import SGD, Adafactor, Adam, AdamW, Muon, Optimizer
 from tael.recipe.schema import Stage, Train
 from tael.train.depth import depths, is_embedding, is_head
 from tael.train.lion import Lion
+from tael.train.parallel import whole
 
 __all__ = ["Together", "clip", "make_optimizer", "penalty", "set_rate"]
 
@@ -58,7 +59,7 @@ def penalty(learned: Mapping[str, Tensor], l1: float, l2: float) -> Tensor:
 def clip(learned: Mapping[str, Tensor], largest: float) -> float:
     """Scale the gradients to a norm of at most `largest` (0: any); return what it was."""
     gradients = [one.grad for one in learned.values() if one.grad is not None]
-    norm = float(nn.utils.get_total_norm(gradients))
+    norm = float(whole(nn.utils.get_total_norm(gradients)))
     if largest and norm > largest:
         for gradient in gradients:
             gradient *= largest / norm

@@ -39,14 +39,24 @@ class Meter:
     """Counts the work of batches by the sizes of one network, as they are when it is made.
 
     Parts that do not learn cost less: no gradient of their weights, and below the lowest part that
-    learns none at all.
+    learns none at all. The operations of a module that is no `Network` are not known, and count 0.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: nn.Module) -> None:
+        self._stacks, self._rates = list[Transformer](), list[Rates]()
+        self._read = self._target = 0.0
+        self._by_document = True
+        if isinstance(network, Network):
+            self._measure(network)
+
+    def count(self, window: Sequence[Batch]) -> Work:
+        """Return the work of the micro-batches of a step."""
+        return sum((self._of(batch) for batch in window), Work())
+
+    def _measure(self, network: Network) -> None:
         body = network.body
         self._stacks = [body.encoder, body.decoder] if isinstance(body, EncoderDecoder) else [body]
         learns = _learns(body.embedding)
-        self._rates = []
         for stack in self._stacks:
             self._rates.append(_stack_rates(stack, learns))
             learns = learns or _learns(stack)
@@ -54,17 +64,13 @@ class Meter:
         self._target = _head_flops(network, learns)
         self._by_document = network.kind in ("classify", "pool")
 
-    def count(self, window: Sequence[Batch]) -> Work:
-        """Return the work of the micro-batches of a step."""
-        return sum((self._of(batch) for batch in window), Work())
-
     def _of(self, batch: Batch) -> Work:
         parts = [batch] if batch.source is None else [batch.source, batch]
         flops = 0.0
-        for stack, rates, part in zip(self._stacks, self._rates, parts, strict=True):
+        for stack, rates, part in zip(self._stacks, self._rates, parts, strict=False):
             tokens, pairs, near = _seen(part, stack)
             flops += rates.flops(tokens, pairs, 0, near)
-        if batch.source is not None:
+        if batch.source is not None and self._stacks:
             flops += self._read * int((batch.source.documents_BT != 0).sum())
             flops += self._rates[-1].pair * _crossed(batch, batch.source)
         flops += self._target * self._targets(batch)
