@@ -6,6 +6,7 @@ the size of the scores waits for the backward pass.
 Letters: N targets · D hidden · V vocabulary · R rows of a chunk.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from torch.autograd.function import once_differentiable
 __all__ = ["summed_cross_entropy"]
 
 _CHUNK_BYTES = 8 << 20  # of float32 scores: they stay in the last cache between their passes
-_FEWEST = 64  # rows; fewer would spend their time on adding up the gradient of the matrix
+_FEWEST = 16  # rows
+_PRODUCTS = 16  # chunks whose matrix products are computed as one: few sums of whole gradients
 
 
 def summed_cross_entropy(
@@ -60,59 +62,83 @@ class _Summed(torch.autograd.Function):
         rows: int,
         slopes: bool,
     ) -> Tensor:
+        bend = _Bend(smoothing, cap, rows)
         exact = torch.promote_types(hidden_ND.dtype, torch.float32)
         total = hidden_ND.new_zeros((), dtype=exact)
-        found = _Slopes(hidden_ND, weight_VD, bias_V is not None) if slopes else None
-        for start in range(0, len(targets_N), rows):
-            part = slice(start, start + rows)
-            scores_RV = hidden_ND[part] @ weight_VD.T
+        one = len(targets_N) <= rows * _PRODUCTS
+        found = _Slopes(hidden_ND, weight_VD, bias_V, one) if slopes else None
+        for start in range(0, len(targets_N), rows * _PRODUCTS):
+            part = slice(start, start + rows * _PRODUCTS)
+            scores_NV = hidden_ND[part] @ weight_VD.T
             if bias_V is not None:
-                scores_RV += bias_V
-            scores_RV = scores_RV.to(exact)
-            bent_RV = None if cap is None else (scores_RV / cap).tanh_()
-            if cap is not None and bent_RV is not None:
-                torch.mul(bent_RV, cap, out=scores_RV)
-            loss, slope_RV = _loss_and_slope_(scores_RV, targets_N[part], smoothing)
-            total += loss
+                scores_NV += bias_V
+            total += bend.into_slopes_(scores_NV, targets_N[part], exact)
             if found is not None:
-                if bent_RV is not None:  # the derivative of cap · tanh(score / cap)
-                    slope_RV.mul_(bent_RV.square_().neg_().add_(1))
-                found.add(part, slope_RV)
+                found.add(part, scores_NV)
         ctx.found = found
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
-        found: _Slopes = ctx.found
+        found: _Slopes | None = ctx.found
+        assert found is not None, "the gradients of this loss were taken already"
+        ctx.found = None  # they are scaled where they lie
         slopes = (found.hidden_ND, found.weight_VD, found.bias_V)
-        return (*(None if one is None else one * outer for one in slopes), *[None] * 5)
+        return (*(None if one is None else one.mul_(outer) for one in slopes), *[None] * 5)
 
 
 class _Slopes:
-    """The gradients of the states, of the matrix and of the bias, added up chunk by chunk."""
+    """The gradients of the states, of the matrix and of the bias, added up part by part."""
 
-    def __init__(self, hidden_ND: Tensor, weight_VD: Tensor, with_bias: bool) -> None:
-        self._states_ND, self._matrix_VD, self._with_bias = hidden_ND, weight_VD, with_bias
+    def __init__(
+        self, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, one: bool
+    ) -> None:
+        self._states_ND, self._matrix_VD = hidden_ND, weight_VD
+        # Parts are added up in float32: a sum of many in bfloat16 loses the small ones.
+        exact = torch.promote_types(hidden_ND.dtype, torch.float32)
+        self._dtype = hidden_ND.dtype if one else exact
         self.hidden_ND = torch.zeros_like(hidden_ND)
         self.weight_VD: Tensor | None = None
-        self.bias_V: Tensor | None = None
+        self.bias_V = None if bias_V is None else bias_V.new_zeros(bias_V.shape, dtype=exact)
 
-    def add(self, part: slice, slope_RV: Tensor) -> None:
-        """Add what the rows of `part` say; `slope_RV` is the gradient of their scores."""
-        if self._with_bias:
-            sum_V = slope_RV.sum(0)
-            self.bias_V = sum_V if self.bias_V is None else self.bias_V.add_(sum_V)
-        exact, states_RD = slope_RV.dtype, self._states_ND[part]
-        slope_RV = slope_RV.to(states_RD.dtype)
-        torch.mm(slope_RV, self._matrix_VD, out=self.hidden_ND[part])
+    def add(self, part: slice, slope_NV: Tensor) -> None:
+        """Add what the rows of `part` say; `slope_NV` is the gradient of their scores."""
+        states_ND = self._states_ND[part]
+        torch.mm(slope_NV, self._matrix_VD, out=self.hidden_ND[part])
+        if self.bias_V is not None:
+            self.bias_V += slope_NV.sum(0, dtype=self.bias_V.dtype)
+        product_VD = slope_NV.T @ states_ND
         if self.weight_VD is None:
-            # Chunks are added up in float32: a sum of many in bfloat16 loses the small ones.
-            self.weight_VD = (slope_RV.T @ states_RD).to(exact)
-        elif states_RD.dtype == exact:
-            self.weight_VD.addmm_(slope_RV.T, states_RD)
+            self.weight_VD = product_VD.to(self._dtype)
         else:
-            self.weight_VD.add_(slope_RV.T @ states_RD)
+            self.weight_VD += product_VD
+
+
+@dataclass(frozen=True, slots=True)
+class _Bend:
+    """The softmax, a few rows at a time: they stay in the last cache between its passes."""
+
+    smoothing: float
+    cap: float | None
+    rows: int
+
+    def into_slopes_(self, scores_NV: Tensor, targets_N: Tensor, exact: torch.dtype) -> Tensor:
+        """Return the summed loss; its gradient takes the place of the scores."""
+        total = scores_NV.new_zeros((), dtype=exact)
+        for start in range(0, len(targets_N), self.rows):
+            part = slice(start, start + self.rows)
+            scores_RV = scores_NV[part].to(exact)
+            bent_RV = None if self.cap is None else (scores_RV / self.cap).tanh_()
+            if self.cap is not None and bent_RV is not None:
+                torch.mul(bent_RV, self.cap, out=scores_RV)
+            loss, slope_RV = _loss_and_slope_(scores_RV, targets_N[part], self.smoothing)
+            total += loss
+            if bent_RV is not None:  # the derivative of cap · tanh(score / cap)
+                slope_RV.mul_(bent_RV.square_().neg_().add_(1))
+            if slope_RV.data_ptr() != scores_NV[part].data_ptr():
+                scores_NV[part] = slope_RV
+        return total
 
 
 def _loss_and_slope_(

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["Dtype", "Masters", "arithmetic"]
 
@@ -31,6 +31,7 @@ class Masters:
                 for name, own in self._own.items()
             }
             self.publish()
+        self._sums: dict[str, Tensor] = {}  # memory of the gradients: new pages every step are dear
 
     @property
     def learned(self) -> dict[str, nn.Parameter]:
@@ -46,10 +47,12 @@ class Masters:
             if own.grad is None:
                 continue
             master = self.named[name]
-            if master.grad is None:
-                master.grad = own.grad.float()
-            else:
+            if master.grad is not None:
                 master.grad += own.grad
+            elif name in self._sums:
+                master.grad = self._sums[name].copy_(own.grad)
+            else:
+                master.grad = self._sums[name] = own.grad.float()
             own.grad = None
 
     @torch.no_grad()
