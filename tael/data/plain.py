@@ -16,12 +16,13 @@ Side = Literal["first", "last"]
 
 
 def txt_records(reading: Reading) -> Iterator[Record]:
-    """Yield a record a line, or under `txt="block"` one for each run of lines that are not blank.
+    """Yield a record a line; `txt="block"`: a run of lines that are not blank; `"file"`: all.
 
     Where every one of the first lines is `label<TAB>text` or `text<TAB>label` with few labels, a
     line is `label` and `text`, which is counted; else, and for blocks, it is `text`.
     """
-    return _blocks(reading) if reading.txt == "block" else _lines(reading)
+    ways = {"line": _lines, "block": _blocks, "file": _whole}
+    return ways[reading.txt](reading)
 
 
 def _lines(reading: Reading) -> Iterator[Record]:
@@ -45,6 +46,17 @@ def _lines(reading: Reading) -> Iterator[Record]:
         else:
             what = f"expected {shape} as in the lines before, found no tab"
             reading.malformed(number, "no tab", what)
+
+
+def _whole(reading: Reading) -> Iterator[Record]:
+    lines, size = [], 0
+    for _, line in reading.lines():
+        lines.append(line)
+        size += len(line)
+        if size > LONGEST:
+            reading.refuse(1, f"file of over {LONGEST:,} characters; give it as lines or blocks.")
+    if size:
+        yield {"text": "".join(lines), AT: reading.at(1)}
 
 
 def _blocks(reading: Reading) -> Iterator[Record]:

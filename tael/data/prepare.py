@@ -20,7 +20,7 @@ from tael.data.leak import check_leak
 from tael.data.read import input_files, read
 from tael.data.record import Record
 from tael.data.samples import Samples
-from tael.data.split import split, split_by_group, split_by_time
+from tael.data.split import split, split_by_group, split_by_order, split_by_time
 from tael.errors import DataError
 from tael.files import sha256
 from tael.recipe.schema import Clean, Columns, Data
@@ -61,6 +61,7 @@ def prepare(
     DataError for files that cannot be read, malformed rows, fixes that fit nothing, a leak above
     `data.max_leak`, and too few rows.
     """
+    near = near and all(form.near for form in forms)
     rules = data.clean if near or data.clean.dedup != "near" else _exactly(data.clean)
     given = {"train": data.train, "dev": data.dev, "test": data.test}
     counts, samples = Counter[str](), Samples(masked=data.clean.personal == "mask")
@@ -191,7 +192,9 @@ def _parts(
     ]
     total = sum(shares)
     scaled = (shares[0] / total, shares[1] / total, shares[2] / total)
-    if data.time is not None:
+    if data.order:
+        parts = split_by_order(train, scaled)
+    elif data.time is not None:
         parts = split_by_time(train, scaled, name_after(data.time, data.columns, forms))
     elif data.group is not None:
         column = name_after(data.group, data.columns, forms)
@@ -202,7 +205,8 @@ def _parts(
 
 
 def _check_sizes(parts: dict[str, list[Record]], data: Data, deduped: Deduped) -> None:
-    needed = {"train": 2, "dev": int(data.split[1] > 0), "test": int(data.split[2] > 0)}
+    least_train = 1 if data.order else 2  # one text in its order is enough to learn from
+    needed = {"train": least_train, "dev": int(data.split[1] > 0), "test": int(data.split[2] > 0)}
     short = [name for name, least in needed.items() if len(parts[name]) < least]
     if short:
         sizes = ", ".join(f"{name} {len(part)}" for name, part in parts.items())

@@ -15,7 +15,7 @@ from tael.errors import DataError
 __all__ = ["LONGEST", "Lines", "OnError", "Reading", "Txt"]
 
 OnError = Literal["fail", "skip"]
-Txt = Literal["line", "block"]
+Txt = Literal["line", "block", "file"]
 Lines = Iterator[tuple[int, str]]  # (line number from 1, the line with its "\n")
 
 LONGEST = 1 << 24  # characters in one line, field or object: memory stays bounded

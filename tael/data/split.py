@@ -22,7 +22,7 @@ from tael.data.dedup import normalised
 from tael.data.record import AT, Record, place
 from tael.errors import DataError
 
-__all__ = ["split", "split_by_group", "split_by_time"]
+__all__ = ["split", "split_by_group", "split_by_order", "split_by_time"]
 
 Shares = tuple[float, float, float]
 Parts = dict[str, list[Record]]
@@ -58,6 +58,28 @@ def split_by_group(
     parts = _by_point(records, shares, point)
     for name, part in parts.items():
         counts[f"{name} groups"] = len({_value(record, column) for record in part} - {""})
+    return parts
+
+
+def split_by_order(records: Sequence[Record], shares: Shares) -> Parts:
+    """Return splits of the characters of `text` in their order: train first, test last.
+
+    A border is where the characters before it are the share of all, rounded down; a text that
+    stands across is cut there, and nothing is lost. Labels do not come with a part of a text, so
+    this is for text that is its own answer.
+    """
+    total = sum(len(str(record["text"])) for record in records)
+    ends = [int(total * share + 1e-6) for share in (shares[0], shares[0] + shares[1], 1.0)]
+    parts: Parts = {name: [] for name in _NAMES}
+    begin = 0
+    for record in records:
+        text, at = str(record["text"]), 0
+        for name, end in zip(_NAMES, ends, strict=True):
+            piece = text[at : max(at, end - begin)]
+            if piece:
+                parts[name].append(record | {"text": piece})
+                at += len(piece)
+        begin += len(text)
     return parts
 
 

@@ -26,6 +26,7 @@ ONLY: Mapping[str, tuple[str, ...]] = {
     "data.labels": ("classify",),
     "data.fixes": ("classify",),
     "train.class_weights": ("classify",),
+    "data.order": ("clm",),
     # Spans count characters of the text as it was written, so nothing there is repaired.
     **dict.fromkeys(
         (*_REPAIRS, "data.clean.personal"),

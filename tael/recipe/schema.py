@@ -152,6 +152,11 @@ class Data(Section):
         description="Column with an ISO date or a number: the oldest rows are train, the newest "
         "test. Adding rows can move old ones.",
     )
+    order: bool = Field(
+        False,
+        description="Split by the order of the files: the first characters are train, the last "
+        "test. A text at a border is cut there.",
+    )
     max_leak: float = Field(
         0.2,
         ge=0,
@@ -171,9 +176,9 @@ class Data(Section):
     encoding: str = Field(
         "auto", description="auto (UTF-8, UTF-16 or GB18030, found and said), or a codec."
     )
-    txt: Literal["line", "block"] = Field(
+    txt: Literal["line", "block", "file"] = Field(
         "line",
-        description="A record of a .txt file: a line, or the lines up to a blank one.",
+        description="A record of a .txt file: a line, the lines up to a blank one, or all of it.",
     )
     on_error: Literal["fail", "skip"] = Field(
         "fail", description="A malformed row stops the run, or is skipped and counted."
@@ -193,8 +198,10 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _one_way_to_split(self) -> Self:
-        if self.group is not None and self.time is not None:
-            raise ValueError("group and time exclude each other: keep one")
+        ways = {"group": self.group is not None, "time": self.time is not None, "order": self.order}
+        given = [name for name, is_given in ways.items() if is_given]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other: keep one")
         return self
 
 

@@ -44,7 +44,7 @@ __all__ = [
 Answer = dict[str, Any]  # for classification: label, score, scores
 Group = Sequence[int] | NDArray[np.int64]  # examples computed together, by their number
 
-TASKS = {"classify": "tael.task.classify:Classify", "tag": "tael.task.tag:Tag"}
+TASKS = {"classify": "tael.task.classify:Classify", "tag": "tael.task.tag:Tag", "clm": "tael.task.next_token:NextToken"}
 _FILE = "task.json"
 
 

@@ -20,7 +20,8 @@ from tael.model.batch import Batch
 from tael.model.config import ModelConfig
 from tael.model.head import VocabHead
 from tael.model.network import Network
-from tael.task.language import Ids, Marks, packed
+from tael.task.language import packed
+from tael.task.marks import Ids, Marks
 
 __all__ = ["CausalLM"]
 
@@ -40,9 +41,8 @@ class CausalLM:
         """
         bos, eos = self.marks.bos, self.marks.eos
         before = [bos] if begins and bos is not None else []
-        return np.concatenate(
-            [before, piece.astype(np.int64), [eos] if ends else []], dtype=np.int64
-        )
+        after = [eos] if ends else []
+        return np.array([*before, *piece.tolist(), *after], dtype=np.int64)
 
     def batch(
         self,

@@ -20,7 +20,8 @@ from tael.model.batch import Batch
 from tael.model.config import ModelConfig
 from tael.model.head import VocabHead
 from tael.model.network import Network
-from tael.task.language import Ids, Marks, packed, sentence_ends, sentinels
+from tael.task.language import packed
+from tael.task.marks import Ids, Marks, sentence_ends, sentinels
 
 __all__ = ["Denoising", "SpanCorruption"]
 

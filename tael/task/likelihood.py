@@ -13,7 +13,8 @@ from torch import Tensor
 
 from tael.model.head import VocabHead
 from tael.model.network import Network
-from tael.task.language import Ids, packed
+from tael.task.language import packed
+from tael.task.marks import Ids
 
 __all__ = ["Told", "likelihood", "windows"]
 

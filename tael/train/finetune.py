@@ -137,7 +137,7 @@ def _network(run: Sitting, task: Task, start: Path | ModelConfig) -> Network:
     model = run.recipe.model
     network, _ = open_folder(
         start,
-        head="mlm" if start == run.folder / "pretrain" else task.head_kind,
+        head="auto" if start == run.folder / "pretrain" else task.head_kind,
         classes=len(task.labels) or 1,
         dropout=model.dropout,
         droppath=model.droppath,

@@ -12,7 +12,7 @@ from tael.recipe.objective import Architecture, Objective, objective_of
 from tael.recipe.schema import Pretrain, Recipe
 from tael.task.clm import CausalLM
 from tael.task.denoise import Denoising, SpanCorruption
-from tael.task.language import SENTINELS, marks
+from tael.task.marks import SENTINELS, marks
 from tael.task.mlm import MaskedLM
 from tael.train.batches import TextLearner
 
