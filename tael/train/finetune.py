@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -45,6 +46,7 @@ def fine_tune(
         freeze(network, stage.freeze)
     seed = mix(run.recipe.seed, RECORDS)
     batches = Labelled(task, records["train"], wholes["train"].examples, stage, seed)
+    batches.micro_batch = run.micro_batch("train", batches.micro_batch)
     course = Course(
         name="train",
         stage=stage,
@@ -64,6 +66,7 @@ def fine_tune(
             root=run.checkpoints("train"),
             track=run.track,
             stop=run.stop,
+            lower=partial(run.lower, "train"),
             evaluate=lambda: [verdict(network, task, on, course.dtype) for on in watched],
         )
     with run.track.phase("score"):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tael.errors import RunError
 from tael.model.batch import Batch
 from tael.model.network import Network
 from tael.recipe.schema import Stage, Train
@@ -52,6 +53,8 @@ class Learner(Protocol):
 
 class Batches(Protocol):
     """The micro-batches of any step, by its number alone."""
+
+    micro_batch: int  # rows computed at once; lowered where memory runs out
 
     def __getitem__(self, step: int) -> Sequence[Batch]:
         """Return the micro-batches of optimiser step `step`, from 0."""
@@ -105,16 +108,17 @@ def fit(
     track: Track,
     stop: guard.Stop,
     evaluate: Callable[[], list[Verdict]],
+    lower: Callable[[int], None],
 ) -> Outcome:
     """Train `network` in place for `course.steps` steps, from the newest checkpoint under `root`.
 
-    `evaluate` scores dev first. Raises RunError when a step is bad and the recipe says to stop, or
-    when many are in a row; StoppedError
-    after saving when the user asks to stop; CheckpointError when no checkpoint is whole, OSError
-    when one cannot be written.
+    `evaluate` scores dev first; `lower` keeps the rows computed at once where memory forces fewer.
+    Raises RunError when a step is bad and the recipe says to stop, when many are in a row, or when
+    memory is too small for one row; StoppedError after saving when the user asks to stop;
+    CheckpointError when no checkpoint is whole, OSError when one cannot be written.
     """
     stage, steps = course.stage, course.steps
-    work = _work(network, learner, batches, course, root, track)
+    work = _work(network, learner, batches, course, root, track, lower)
     saved, saver = work.saved, work.saver
     position = saver.load(*saved) or Position(seed=course.seed)
     work.masters.publish()
@@ -132,7 +136,7 @@ def fit(
             start = time.perf_counter()
             window = ahead.take()
             waited = time.perf_counter() - start
-            position, values = _step(work, position, window)
+            position, values = _step(work, position, window, ahead)
             if values:
                 clock = {"seconds": time.perf_counter() - start, "waited": waited}
                 track.step(course.name, position.step, steps, values | clock)
@@ -172,6 +176,7 @@ class _Work:
     policy: Policy
     saver: Saver
     meter: Meter
+    lower: Callable[[int], None]
 
     @property
     def saved(self) -> tuple[dict[str, nn.Parameter], Optimizer, dict[str, Tensor] | None]:
@@ -192,6 +197,7 @@ def _work(
     course: Course,
     root: Path,
     track: Track,
+    lower: Callable[[int], None],
 ) -> _Work:
     stage, meter, sharded = course.stage, Meter(network), None
     if course.team.pieces:
@@ -215,16 +221,22 @@ def _work(
         policy=Policy(course.name, stage, track),
         saver=make_saver(course.team, root, track.sync, every=stage.save_every),
         meter=meter,
+        lower=lower,
     )
 
 
 def _step(
-    work: _Work, position: Position, window: Sequence[Batch]
+    work: _Work, position: Position, window: Sequence[Batch], ahead: Ahead
 ) -> tuple[Position, dict[str, float]]:
     """Learn from a window; return the position behind it and what was measured: nothing if bad."""
     step, course = position.step, work.course
     work.network.train()
-    losses, values = _gradients(work, step, window)
+    found = _gradients(work, step, window)
+    while found is None:
+        window = _fewer_rows(work, step)
+        ahead.again()
+        found = _gradients(work, step, window)
+    losses, values = found
     fault = work.policy.faults(position, losses, values["norm"])
     if fault is not None:
         measured = values | {"losses": losses}
@@ -244,15 +256,36 @@ def _step(
 
 def _gradients(
     work: _Work, step: int, window: Sequence[Batch]
-) -> tuple[list[float], dict[str, float]]:
+) -> tuple[list[float], dict[str, float]] | None:
+    """Return the losses and what else is measured of a step; None where memory ran out."""
     stage, learned = work.course.stage, work.masters.learned
-    losses = _learn(work, step, window)
+    try:
+        losses = _learn(work, step, window)
+    except (MemoryError, RuntimeError) as error:
+        if not guard.out_of_memory(error) or work.course.team.size > 1:
+            raise
+        return None  # with it go the traceback and all tensors that it held
     values = {"loss": sum(losses)}
     if isinstance(stage, Train) and (stage.l1 or stage.l2):
         penalty = optim.penalty(learned, stage.l1, stage.l2)
         penalty.backward()  # type: ignore[no-untyped-call]
         values["penalty"] = float(penalty.detach())
     return losses, values | {"norm": optim.clip(learned, stage.clip)}
+
+
+def _fewer_rows(work: _Work, step: int) -> Sequence[Batch]:
+    """Halve the rows computed at once, for good; return the window of `step` cut anew."""
+    work.masters.clear()
+    work.network.zero_grad()
+    rows, name = work.batches.micro_batch, work.course.name
+    if rows == 1 or getattr(work.learner, "coupled", False):
+        raise RunError(
+            f"{name} step {step + 1}: memory ran out with {rows} rows computed at once, which "
+            f"cannot be cut; take a smaller model, a shorter data.max_tokens or {name}.batch"
+        )
+    work.batches.micro_batch = rows // 2
+    work.lower(rows // 2)
+    return work.batches[step]
 
 
 def _update(work: _Work, step: int, rate: float) -> None:

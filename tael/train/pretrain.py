@@ -1,6 +1,7 @@
 """The first stage: learn the language of the texts before any label is seen."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -50,6 +51,7 @@ def pretrain(run: Sitting, start: Path | ModelConfig, texts: Texts, tokenizer: T
         root=run.checkpoints("pretrain"),
         track=run.track,
         stop=run.stop,
+        lower=partial(run.lower, "pretrain"),
         evaluate=lambda: masked_loss(network, learner, dev, course.dtype),
     )
     with atomic_folder(run.folder / "pretrain") as draft:
@@ -63,6 +65,7 @@ def pretrain(run: Sitting, start: Path | ModelConfig, texts: Texts, tokenizer: T
 def _batches(run: Sitting, learner: TextLearner, texts: Texts, tokenizer: Tokenizer) -> PackedText:
     stage, shard = run.recipe.pretrain, texts.shard(tokenizer)
     batches = PackedText(learner, shard, stage, mix(run.recipe.seed, TEXT))
+    batches.micro_batch = run.micro_batch("pretrain", batches.micro_batch)
     run.track.progress.say(
         f"pretrain: {shard.texts:,} texts, {shard.tokens:,} tokens, rows {shard.fill:.0%} full, "
         f"{stage.steps / batches.steps_per_epoch:.1f} passes"

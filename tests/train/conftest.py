@@ -32,6 +32,7 @@ def learn(tmp_path: Path) -> Callable[..., Trained]:
         verdicts: Callable[[nn.Module], list[Verdict]] | None = None,
         stop: Stop | None = None,
         learner: Any = None,
+        lower: Callable[[int], None] | None = None,
         **options: Any,
     ) -> Trained:
         torch.manual_seed(0)
@@ -53,6 +54,7 @@ def learn(tmp_path: Path) -> Callable[..., Trained]:
                 track=track,
                 stop=stop or Stop(),
                 evaluate=lambda: verdicts(network) if verdicts else [],
+                lower=lower or (lambda rows: None),
             )
         finally:
             track.close()

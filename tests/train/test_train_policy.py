@@ -185,3 +185,51 @@ def test_weights_that_are_at_fault_stop_the_run_whatever_the_policy(
     bad = Spoilt(math.nan, *range(5, 100))
     with pytest.raises(RunError, match="step 14: the loss is nan, the 10th bad step in a row"):
         learn(batches=Marked(), learner=bad, on_bad_step="skip", steps=100)
+
+
+class Scarce(Sums):
+    """Has memory for so many rows at once; counts the rows that it was asked for."""
+
+    def __init__(self, rows: int, error: Exception) -> None:
+        self.rows, self.error = rows, error
+        self.asked: list[int] = []
+
+    def objective(self, network: Any, batch: Batch) -> Tensor:
+        self.asked.append(len(batch.ids_BT))
+        loss = super().objective(network, batch)
+        if len(batch.ids_BT) > self.rows:
+            raise self.error
+        return loss
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB."),
+    ],
+    ids=["python", "processor", "GPU"],
+)
+def test_where_memory_runs_out_fewer_rows_at_once_learn_the_same(
+    learn: Learn, error: Exception
+) -> None:
+    plain, _ = learn(folder="plain", steps=6)
+    kept: list[int] = []
+    scarce = Scarce(2, error)
+    batches = Rows()
+    fewer, _ = learn(folder="fewer", steps=6, learner=scarce, batches=batches, lower=kept.append)
+    assert (kept, batches.micro_batch) == ([4, 2], 2)
+    assert scarce.asked == [8, 4, *[2] * 4 * 6]  # no later step tries too much again
+    for x, y in zip(plain.parameters(), fewer.parameters(), strict=True):
+        torch.testing.assert_close(x, y, atol=2e-5, rtol=1e-4)
+
+
+def test_memory_for_not_even_one_row_is_one_clear_line(learn: Learn) -> None:
+    with pytest.raises(RunError, match=r"train step 1: memory ran out with 1 rows .* smaller"):
+        learn(steps=6, learner=Scarce(0, MemoryError()))
+
+
+def test_another_error_is_not_taken_for_one_of_memory(learn: Learn) -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        learn(steps=6, learner=Scarce(4, RuntimeError("shapes cannot be multiplied")))

@@ -49,7 +49,7 @@ class Rows:
     """Eight rows a step, of unequal lengths, cut as the stage says."""
 
     def __init__(self, micro: int = 8, poison: int | None = None) -> None:
-        self.micro, self.poison = micro, poison
+        self.micro_batch, self.poison = micro, poison
 
     def __getitem__(self, step: int) -> Sequence[Batch]:
         generator = torch.Generator().manual_seed(step % 5)
@@ -57,20 +57,23 @@ class Rows:
         lengths_B = torch.arange(8) % 5 + 2
         documents_BT = (torch.arange(6) < lengths_B[:, None]).int()
         targets = ids_BT[:, 0] % CLASSES
-        cuts = range(0, 8, self.micro)
+        cuts = range(0, 8, self.micro_batch)
         return [
             Batch(
-                ids_BT[i : i + self.micro],
-                documents_BT[i : i + self.micro],
-                targets=targets[i : i + self.micro],
-                size=min(self.micro, 8 - i),
-                tokens=int(documents_BT[i : i + self.micro].sum()),
+                ids_BT[i : i + self.micro_batch],
+                documents_BT[i : i + self.micro_batch],
+                targets=targets[i : i + self.micro_batch],
+                size=min(self.micro_batch, 8 - i),
+                tokens=int(documents_BT[i : i + self.micro_batch].sum()),
             )
             for i in cuts
         ]
 
     def places(self, step: int, micro: int) -> list[str]:
-        return [f"reviews.csv:{8 * step + self.micro * micro + i + 2}" for i in range(self.micro)]
+        return [
+            f"reviews.csv:{8 * step + self.micro_batch * micro + i + 2}"
+            for i in range(self.micro_batch)
+        ]
 
 
 def distance(a: nn.Module, b: nn.Module) -> float:
