@@ -366,6 +366,11 @@ class Train(Stage):
         description="Every layer learns at this share of the rate of the layer above it; the head "
         "has the full rate.",
     )
+    parallel: Literal["none", "ddp", "fsdp"] = Field(
+        "none",
+        description="How the processes that torchrun starts share a step, of pretraining too: "
+        "ddp, each holds the model; fsdp, each holds a part of it.",
+    )
     freeze: Freeze | None = Field(
         None,
         description="What keeps its weights: the embeddings, with as many of the lowest layers, or "

@@ -40,7 +40,8 @@ def fine_tune(
     """Write `model/`: `start` with a head for `task`, trained on `records["train"]`."""
     # Nothing is chosen by looking at test: it is not even encoded here.
     wholes = {s: Sample(s, records[s], task.encode_many(records[s])) for s in ("dev", "train")}
-    _say_what_is_cut(run, wholes)
+    if run.team.first:
+        _say_what_is_cut(run, wholes)
     stage, network = run.recipe.train, _network(run, task, start)
     if stage.freeze is not None:
         freeze(network, stage.freeze)
@@ -55,6 +56,7 @@ def fine_tune(
         dtype=run.lock.dtype["train"],
         evaluations=stage.evaluations,
         keep_best=bool(records["dev"]),
+        team=run.team,
     )
     watched = _watched(course, wholes)
     with run.track.phase("train"):
@@ -69,10 +71,12 @@ def fine_tune(
             lower=partial(run.lower, "train"),
             evaluate=lambda: [verdict(network, task, on, course.dtype) for on in watched],
         )
-    with run.track.phase("score"):
-        _score(run, network, task, wholes, outcome, course)
     run.track.cost(train_tokens=outcome.tokens, train_steps=outcome.steps)
-    _save(run, network, task, tokenizer)
+    if run.team.first:
+        with run.track.phase("score"):
+            _score(run, network, task, wholes, outcome, course)
+        _save(run, network, task, tokenizer)
+    run.team.wait()
 
 
 def watched_rows(seen: int, evaluations: int, dev: int, train: int) -> tuple[int, int]:

@@ -41,6 +41,7 @@ def pretrain(run: Sitting, start: Path | ModelConfig, texts: Texts, tokenizer: T
         dtype=run.lock.dtype["pretrain"],
         evaluations=recipe.train.evaluations,
         keep_best=False,  # the last weights are the ones whose rate has come down
+        team=run.team,
     )
     dev = batches.dev()
     outcome = fit(
@@ -54,16 +55,19 @@ def pretrain(run: Sitting, start: Path | ModelConfig, texts: Texts, tokenizer: T
         lower=partial(run.lower, "pretrain"),
         evaluate=lambda: masked_loss(network, learner, dev, course.dtype),
     )
-    with atomic_folder(run.folder / "pretrain") as draft:
-        save_folder(draft, network, tokenizer=tokenizer if recipe.model.from_ is None else None)
-        if recipe.model.from_ is not None:
-            lexicon.save(draft)  # as it came: its roles and its template too
     run.track.cost(pretrain_tokens=outcome.tokens, pretrain_steps=outcome.steps)
-    shutil.rmtree(run.checkpoints("pretrain"), ignore_errors=True)
+    if run.team.first:
+        with atomic_folder(run.folder / "pretrain") as draft:
+            save_folder(draft, network, tokenizer=tokenizer if recipe.model.from_ is None else None)
+            if recipe.model.from_ is not None:
+                lexicon.save(draft)  # as it came: its roles and its template too
+        shutil.rmtree(run.checkpoints("pretrain"), ignore_errors=True)
+    run.team.wait()
 
 
 def _batches(run: Sitting, learner: TextLearner, texts: Texts, tokenizer: Tokenizer) -> PackedText:
-    stage, shard = run.recipe.pretrain, texts.shard(tokenizer)
+    with run.team.first_before_others():
+        stage, shard = run.recipe.pretrain, texts.shard(tokenizer)
     batches = PackedText(learner, shard, stage, mix(run.recipe.seed, TEXT))
     batches.micro_batch = run.micro_batch("pretrain", batches.micro_batch)
     run.track.progress.say(

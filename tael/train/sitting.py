@@ -11,6 +11,7 @@ from torch import nn
 from tael.recipe.schema import Recipe
 from tael.train.guard import Stop
 from tael.train.lock import Lock, lower_micro_batch
+from tael.train.parallel import ALONE, Team
 from tael.train.track import Track
 
 __all__ = ["Sitting", "owned", "threads"]
@@ -25,13 +26,18 @@ class Sitting:
     lock: Lock
     track: Track
     stop: Stop
+    team: Team = ALONE  # the processes that share the work
 
     def checkpoints(self, stage: str) -> Path:
         """Return where the checkpoints of a stage lie."""
         return self.folder / "checkpoints" / stage
 
     def micro_batch(self, stage: str, rows: int) -> int:
-        """Return how many rows a stage computes at once: `rows`, or fewer where memory ran out."""
+        """Return how many rows a stage computes at once.
+
+        `rows`, or fewer where memory ran out, or where every process is to have some of a step.
+        """
+        rows = self.team.rows(rows, getattr(self.recipe, stage).batch)
         return min(rows, self.lock.micro_batch.get(stage, rows))
 
     def lower(self, stage: str, rows: int) -> None:

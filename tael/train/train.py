@@ -14,8 +14,10 @@ before it was stopped, by whatever.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tokenizers import Tokenizer
 
@@ -35,8 +37,9 @@ from tael.task.base import find
 from tael.train import guard
 from tael.train.costs import costs_of
 from tael.train.finetune import fine_tune
-from tael.train.lock import check_same, open_lock
+from tael.train.lock import Lock, check_same, open_lock
 from tael.train.objective import fit_tokenizer
+from tael.train.parallel import Team, join
 from tael.train.pretrain import pretrain
 from tael.train.progress import make_progress
 from tael.train.run import is_finished
@@ -57,33 +60,57 @@ def train(recipe: Recipe, out: Path | None = None, *, progress: bool = True) -> 
     bits as if it had never stopped. Raises RunError where the folder holds another recipe's run or
     another process works in it, where the user stops it, a loss is not a number, or the disk is
     full; DataError, RecipeError and CheckpointError for what they are about.
+
+    Under `torchrun` its processes train together, as `train.parallel` says; the first one writes.
     """
     folder = out or Path("runs") / recipe.name
     with guard.writable(folder):
         if is_finished(folder):
             check_same(folder, recipe)
             return folder
-    with guard.writable(folder), guard.locked(folder), guard.catch_signals(folder) as stop:
-        guard.sweep(folder)
-        lock = open_lock(folder, recipe)
-        shown = make_progress(progress, recipe.machine.currency)
-        track = Track(folder, costs_of(folder, recipe.machine, lock.threads), shown)
-        try:
-            with threads(lock.threads):
-                _work(Sitting(folder, recipe, lock, track, stop))
-        finally:
-            track.close()
+    with (
+        join(recipe.train.parallel) as team,
+        guard.writable(folder),
+        guard.catch_signals(folder) as stop,
+        _opened(folder, recipe, team, progress=progress) as (lock, track),
+        threads(lock.threads),
+    ):
+        _work(Sitting(folder, recipe, lock, track, stop, team))
     return folder
 
 
+@contextmanager
+def _opened(
+    folder: Path, recipe: Recipe, team: Team, *, progress: bool
+) -> Iterator[tuple[Lock, Track]]:
+    """Hold the run's folder; processes other than the first keep their record nowhere."""
+    with ExitStack() as held:
+        with team.first_before_others():
+            if team.first:
+                held.enter_context(guard.locked(folder))
+                guard.sweep(folder)
+            lock = open_lock(folder, recipe)
+        where = folder if team.first else Path(held.enter_context(TemporaryDirectory()))
+        shown = make_progress(progress and team.first, recipe.machine.currency)
+        costs = costs_of(where, recipe.machine, lock.threads, team.size)
+        yield lock, held.enter_context(closing(Track(where, costs, shown)))
+
+
 def _work(run: Sitting) -> None:
-    with run.track.phase("data"):
+    with run.track.phase("data"), run.team.first_before_others():
         records = open_splits(run.folder, run.recipe, run.track.progress.say)
-    with run.track.phase("tokenizer"):
+    with run.track.phase("tokenizer"), run.team.first_before_others():
         texts = _texts(run, records)
         tokenizer = _tokenizer(run, texts)
     others = {split: rows for split, rows in records.items() if split != "train"}
     task = find(run.recipe.task).from_records(records["train"], run.recipe, tokenizer, others)
+    if run.team.size > 1 and getattr(task, "coupled", False):
+        raise RecipeError(
+            [
+                f"train.parallel: the texts of a step are compared with each other ({task.name}), "
+                "which processes cannot share yet; start one process, without torchrun"
+            ]
+        )
     if not (run.folder / "model").exists():
         start = _start(run, tokenizer)
         if run.recipe.pretrain.steps:
@@ -92,8 +119,10 @@ def _work(run: Sitting) -> None:
                     pretrain(run, start, texts, tokenizer)
             start = run.folder / "pretrain"
         fine_tune(run, records, task, tokenizer, start)
-    shutil.rmtree(run.folder / "data" / "corpus", ignore_errors=True)
-    shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)  # last: now it is finished
+    if run.team.first:
+        shutil.rmtree(run.folder / "data" / "corpus", ignore_errors=True)
+        shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)  # last: now it is finished
+    run.team.wait()
 
 
 def _texts(run: Sitting, records: Records) -> Texts:
