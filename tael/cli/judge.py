@@ -29,12 +29,19 @@ def evaluate(
         typer.Option(metavar="FILE", help="Labelled records; default: the run's test split."),
     ] = None,
     variant: Variant = None,
+    served: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Score the service at http://HOST:PORT in its place."),
+    ] = None,
+    key: Annotated[
+        str, typer.Option(metavar="KEY", envvar="TAEL_KEY", help="API key for --served.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Score the chosen variant of RUN. Intervals are 95 % ones."""
     from tael.road.evaluate import evaluate as evaluate_run
 
-    scores = evaluate_run(run, data, variant, reading or [])
+    scores = evaluate_run(run, data, variant, reading or [], served=served, key=key)
     if as_json:
         show_json(scores)
     else:

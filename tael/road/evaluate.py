@@ -13,7 +13,8 @@ from tael.errors import DataError, UsageError
 from tael.evaluate.score import score
 from tael.recipe.load import load_recipe
 from tael.recipe.schema import Recipe
-from tael.task.base import find
+from tael.road.served import Remote
+from tael.task.base import Predictor, find
 from tael.train.run import Run
 
 __all__ = ["evaluate", "read_records", "recipe_for"]
@@ -27,9 +28,14 @@ def evaluate(
     data: str | Path | None = None,
     variant: str | None = None,
     overrides: Sequence[str] = (),
+    *,
+    served: str | None = None,
+    key: str = "",
 ) -> dict[str, dict[str, float]]:
     """Return `{metric: {"value", "low", "high"}}` of the chosen variant (or `variant`).
 
+    `served` is the address of a running service (http://HOST:PORT) that answers in its place, asked
+    with the API key `key`.
     `data` is a labelled file in the recipe's format, unless `overrides` (`data.columns.text=…`)
     say otherwise; None takes the run's own test split. No row of it is dropped: an empty text is
     answered like any other. Raises DataError for missing or unknown labels, with their places.
@@ -44,11 +50,18 @@ def evaluate(
         records = opened.records("test")
     else:
         records, _ = read_records(Path(data), recipe_for(opened, overrides), labelled=True)
-    engine = open_engine(opened.folder, variant)
-    task = engine.task
+    who: Predictor
+    if served is None:
+        engine = open_engine(opened.folder, variant)
+        task, who = engine.task, engine
+    elif variant is not None:
+        raise UsageError("--variant has no effect on a running service; start it with --variant")
+    else:
+        task = opened.task()
+        who = Remote(served, key, task, opened.recipe.serve.max_texts)
     task.check_known(str(data or "test"), records)
     references = task.references(records)
-    scores = score(task, engine.predict(records), references, seed=opened.recipe.seed)
+    scores = score(task, who.predict(records), references, seed=opened.recipe.seed)
     return {
         name: {"value": one.value, "low": one.low, "high": one.high} for name, one in scores.items()
     }

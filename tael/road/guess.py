@@ -1,17 +1,21 @@
-"""Which column of an unknown file is the text, which the label, and what kind of label it is."""
+"""Which task an unknown file is for, and which of its columns is what."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tael.data.clean import clean
 from tael.data.read import read
 from tael.data.record import AT, Record
 from tael.errors import DataError
+from tael.recipe.schema import Clean, Columns
 from tael.recipe.write import scalar
+from tael.task.base import TASKS, find
 from tael.task.labels import Kind, number
 
-__all__ = ["Guess", "guess_columns"]
+__all__ = ["Found", "Guess", "guess_columns", "guess_task"]
 
 _ROWS = 1000  # read for a guess
 _MOST_CLASSES = 100
@@ -43,6 +47,34 @@ class Guess:
         text, label = scalar(self.text), scalar(self.label)
         texts = [f"data.columns.text={text}", *pair, f"data.columns.label={label}"]
         return [*texts, *kind]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The task whose rows these are, its settings, and the first rows in a line each."""
+
+    task: str
+    settings: list[str]
+    lines: list[str]
+
+
+def guess_task(path: Path) -> Found | None:
+    """Return the first task that knows such rows as its own; None: they are texts with labels."""
+    records = list(read([path], limit=_ROWS))
+    for name in TASKS:
+        settings = find(name).guess(records) if records else None
+        if settings is not None:
+            return Found(name, settings, _shown(name, settings, records[:3]))
+    return None
+
+
+def _shown(name: str, settings: Sequence[str], rows: Sequence[Record]) -> list[str]:
+    task, named = find(name), (one.partition("=") for one in settings)
+    roles = {key.rpartition(".")[2]: column for key, _, column in named if ".columns." in key}
+    columns = Columns(**{role: column.strip("'\"") for role, column in roles.items()})
+    forms = task.forms(columns)
+    records = clean(rows, columns, Clean(), Counter(), labelled=False, forms=forms)
+    return [" ".join(str(task.line(record)).split()) for record in records]
 
 
 def guess_columns(path: Path) -> Guess:

@@ -11,7 +11,7 @@ from tael.files import write_text
 from tael.recipe.load import near
 from tael.recipe.new import new_recipe
 from tael.recipe.write import scalar
-from tael.road.guess import Guess, guess_columns
+from tael.road.guess import Guess, guess_columns, guess_task
 
 __all__ = ["New", "new"]
 
@@ -33,11 +33,11 @@ def new(
 
     Raises UsageError where the name or the task is missing or the file exists already.
     """
-    guess = guess_columns(source) if source else None
-    if source is not None and guess is not None:
+    told: list[str] = []
+    if source is not None:
         name = name or re.sub(r"[^\w-]+", "_", source.name.split(".")[0]) or "recipe"
-        settings = [f"data.train={scalar(str(source))}", *guess.settings(), *settings]
-        task = task or "classify"
+        task, guessed, told = _guessed(source, task)
+        settings = [f"data.train={scalar(str(source))}", *guessed, *settings]
     if name is None or task is None:
         raise UsageError(
             "a new recipe needs a name and a task: `tael new NAME --task classify`, "
@@ -49,7 +49,23 @@ def new(
     if path.exists():
         raise UsageError(f"{path} exists: choose another name, or remove it first")
     write_text(path, text)
-    return New(path, [*(_told(guess) if guess else []), f"wrote {path}"])
+    return New(path, [*told, f"wrote {path}"])
+
+
+def _guessed(source: Path, task: str | None) -> tuple[str, list[str], list[str]]:
+    """Return the task, its settings, and what to tell of both; `task` is what the user named."""
+    found = guess_task(source)
+    if found is not None and task in (None, found.task):
+        named = ", ".join(found.settings) or "columns as they are called"
+        lines = [f"  {_short(line)}" for line in found.lines]
+        return found.task, found.settings, [f"task {found.task}: {named}", *lines]
+    if task not in (None, "classify"):
+        raise UsageError(
+            f"{source}: its rows do not look like task {task}; name the columns yourself: "
+            f"`tael new NAME --task {task} data.train={source} data.columns.…=…`"
+        )
+    guess = guess_columns(source)
+    return "classify", guess.settings(), _told(guess)
 
 
 def _check_task(task: str) -> None:

@@ -7,6 +7,7 @@ is the task's own request model.
 import asyncio
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,19 +128,36 @@ def _record(content: object, model: type[BaseModel], at: str, limits: Serve) -> 
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise _invalid("; ".join(lines) + more, _where(at, problems[0])) from error
     for name, value in record.items():
-        if isinstance(value, str):
-            _check_text(value, f"{at}{name}", limits)
+        total = sum(len(text) for text in _texts(value, f"{at}{name}", limits))
+        _check_length(total, f"{at}{name}", limits)
     return record
 
 
-def _check_text(text: str, at: str, limits: Serve) -> None:
-    if len(text) > limits.max_characters:
+def _texts(value: Any, at: str, limits: Serve) -> Iterator[str]:
+    """Yield the texts in a value, wherever in lists and objects they stand, each checked."""
+    if isinstance(value, str):
+        _check_text(value, at, limits)
+        yield value
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _texts(one, f"{at}.{key}", limits)
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from _texts(one, f"{at}[{number}]", limits)
+
+
+def _check_length(characters: int, at: str, limits: Serve) -> None:
+    if characters > limits.max_characters:
         raise RefusedError(
-            f"{at}: {len(text)} characters; at most {limits.max_characters}",
+            f"{at}: {characters} characters; at most {limits.max_characters}",
             413,
             code="text_too_long",
             param=at,
         )
+
+
+def _check_text(text: str, at: str, limits: Serve) -> None:
+    _check_length(len(text), at, limits)
     if "\0" in text:
         raise _invalid(f"{at}: holds the character NUL (\\u0000)", at)
 
