@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -122,7 +122,7 @@ def _make(workshop: _Workshop, name: str, maker: Callable[[_Workshop, Path], _Ma
     with atomic_folder(folder) as draft:
         made = maker(workshop, draft)
         _link(workshop.model / _TASK, draft)
-        names = sorted(path.name for path in draft.iterdir())
+        names = sorted(str(path.relative_to(draft)) for path in draft.rglob("*") if path.is_file())
         variant = Variant(
             id=name,
             parent=made.parent,
@@ -142,8 +142,7 @@ def _make(workshop: _Workshop, name: str, maker: Callable[[_Workshop, Path], _Ma
 
 
 def _torch_fp32(workshop: _Workshop, draft: Path) -> _Made:
-    for path in sorted(workshop.model.iterdir()):
-        _link(path, draft)
+    _link_all(workshop.model, draft)
     return _Made("the trained model as it is", "torch", "fp32", parent=None)
 
 
@@ -151,9 +150,7 @@ def _torch_bf16(workshop: _Workshop, draft: Path) -> _Made:
     import torch
     from safetensors.torch import load_file, save_file
 
-    for path in sorted(workshop.model.iterdir()):
-        if path.name not in (_WEIGHTS, "config.json"):
-            _link(path, draft)
+    _link_all(workshop.model, draft, but=(_WEIGHTS, "config.json"))
     config = json.loads((workshop.model / "config.json").read_text(encoding="utf-8"))
     config["dtype"] = "bfloat16"
     (draft / "config.json").write_text(
@@ -225,6 +222,15 @@ def _export(workshop: _Workshop, path: Path) -> float:
 def _tokenizer(workshop: _Workshop, draft: Path) -> None:
     for path in sorted(workshop.model.glob("tokenizer*")):
         _link(path, draft)
+
+
+def _link_all(model: Path, draft: Path, but: Sequence[str] = ()) -> None:
+    """Put all files of `model`, those in folders too, into `draft`."""
+    for path in sorted(path for path in model.rglob("*") if path.is_file()):
+        beside = path.relative_to(model)
+        if str(beside) not in but:
+            (draft / beside.parent).mkdir(exist_ok=True)
+            _link(path, draft / beside.parent)
 
 
 def _link(path: Path, folder: Path) -> None:

@@ -33,6 +33,7 @@ class Form:
     target: Mapping[str, str]
     lay: Callable[[Record, Mend, Counter[str]], Record]
     made: tuple[str, ...] = ()  # keys that `lay` adds: a column of that name gives way
+    near: bool = True  # whether texts that are nearly the same say the same
 
 
 def labelled_text(columns: Columns) -> tuple[Form, ...]:

@@ -10,6 +10,7 @@ SYSTEMS = {
     "tfidf": "TF-IDF + linear model",
     "majority": "most frequent answer",
     "dictionary": "most frequent tag of each word",
+    "nearest": "part of the text that shares most with the question",
 }
 _PIPELINES = {"classify": "text-classification", "tag": "token-classification"}
 

@@ -10,10 +10,10 @@ __all__ = [
 
 _SHARES = (
     "accuracy", "f1", "f1_weighted", "f1_micro", "precision", "precision_weighted", "recall",
-    "recall_weighted", "exact_match", "rouge1", "rouge2", "rougeL",
+    "recall_weighted", "exact_match", "no_answer_accuracy", "recall@1", "recall@10", "rouge1", "rouge2", "rougeL",
 )  # fmt: skip
 # Of a baseline, within a sentence.
-SHORT_NAMES = {"tfidf": "TF-IDF", "dictionary": "a dictionary"}
+SHORT_NAMES = {"tfidf": "TF-IDF", "dictionary": "a dictionary", "nearest": "the nearest part"}
 LONG_NAMES = {
     "accuracy": "accuracy",
     "f1": "macro F1",
@@ -33,6 +33,11 @@ LONG_NAMES = {
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
     "exact_match": "exact match",
+    "no_answer_accuracy": "answered or not, rightly",
+    "recall@1": "found first",
+    "recall@10": "found among ten",
+    "ndcg@10": "nDCG@10",
+    "mrr": "mean reciprocal rank",
     "bleu": "BLEU",
     "chrf": "chrF",
     "rouge1": "ROUGE-1",

@@ -6,6 +6,7 @@ that a network needs not know which head it carries.
 Letters: B rows · T positions · N chosen positions · D hidden · V vocabulary · C classes.
 """
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
@@ -19,7 +20,7 @@ from tael.model.dropout import Dropout
 from tael.model.ffn import activation
 from tael.model.norm import norm
 
-__all__ = ["ClassifyHead", "Head", "HeadKind", "PoolHead", "TokenHead", "VocabHead"]
+__all__ = ["ClassifyHead", "Head", "HeadKind", "PoolHead", "TokenHead", "VectorHead", "VocabHead"]
 
 HeadKind = Literal["classify", "mlm", "clm", "seq2seq", "tag", "qa", "pool", "none"]
 
@@ -153,6 +154,23 @@ class VocabHead(nn.Module):
         return embedding_VD if self.weight is None else self.weight
 
 
+class VectorHead(nn.Module):
+    """A vector a row in the place of scores; without weights, so a bare body is saved.
+
+    `pool` makes vectors (B, E) of states (B, T, D) and of what is 1 at real tokens (B, T).
+    """
+
+    kind: ClassVar[HeadKind] = "none"
+
+    def __init__(self, pool: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, hidden_BTD: Tensor, batch: Batch, embedding_VD: Tensor) -> Tensor:
+        """Return (B, E), float32."""
+        return self.pool(hidden_BTD, (batch.documents_BT > 0).int())
+
+
 def chosen(hidden_BTD: Tensor, batch: Batch) -> Tensor:
     """Return the states at `batch.where_N`, (N, D), or all of them."""
     return hidden_BTD if batch.where_N is None else hidden_BTD.flatten(0, 1)[batch.where_N]
@@ -173,4 +191,4 @@ def pooled(hidden_BTD: Tensor, batch: Batch, pool: Literal["first", "last", "mea
     return (hidden_BTD * share_BT1.to(hidden_BTD.dtype)).sum(dim=1)
 
 
-Head = ClassifyHead | TokenHead | VocabHead | PoolHead
+Head = ClassifyHead | TokenHead | VocabHead | PoolHead | VectorHead

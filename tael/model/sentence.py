@@ -18,10 +18,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tael.errors import CheckpointError
+from tael.files import write_text
 from tael.model.ffn import activation
 from tael.model.header import find_sources
 
-__all__ = ["Pooling", "pooling"]
+__all__ = ["Pooling", "pooling", "save_pooling"]
 
 _MODULES = "modules.json"
 _FLAGS = {  # of files before `pooling_mode`; where several are true, the vectors stand side by side
@@ -232,3 +233,27 @@ def _dense(folder: Path) -> _Dense:
         None if bias is None else bias.float(),
         None if bent is None else activation(bent),
     )
+
+
+def save_pooling(folder: Path, mode: str, hidden: int, max_tokens: int) -> None:
+    """Write what makes a folder with a network one of sentence-transformers.
+
+    `mode` is their word: mean, cls, lasttoken. The vector is then brought to length 1.
+    """
+    package = "sentence_transformers.models"
+    modules = [
+        {"idx": at, "name": str(at), "path": path, "type": f"{package}.{kind}"}
+        for at, (path, kind) in enumerate(
+            [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+        )
+    ]
+    flags = {flag: name == mode for flag, name in _FLAGS.items()}
+    sizes = {"word_embedding_dimension": hidden, "include_prompt": True}
+    said = {"max_seq_length": max_tokens, "do_lower_case": False}
+    (folder / "1_Pooling").mkdir(parents=True, exist_ok=True)
+    for name, raw in (
+        (_MODULES, modules), ("1_Pooling/config.json", sizes | flags),
+        ("sentence_bert_config.json", said),
+        ("config_sentence_transformers.json", {"prompts": {}, "default_prompt_name": None}),
+    ):  # fmt: skip
+        write_text(folder / name, json.dumps(raw, indent=2) + "\n")

@@ -9,11 +9,11 @@ Letters: B rows · N records · C classes.
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,14 +37,20 @@ if TYPE_CHECKING:
     from tael.task.outcomes import Outcomes
 
 __all__ = [
-    "TASKS", "Answer", "Example", "Group", "Lesson", "Predictor", "Tally", "Task", "find",
-    "load_task", "save_task",
+    "TASKS", "Answer", "Example", "Group", "Lesson", "Predictor", "Tally", "Task", "TaskClass",
+    "find", "load_task", "save_task",
 ]  # fmt: skip
 
 Answer = dict[str, Any]  # for classification: label, score, scores
 Group = Sequence[int] | NDArray[np.int64]  # examples computed together, by their number
 
-TASKS = {"classify": "tael.task.classify:Classify", "tag": "tael.task.tag:Tag", "clm": "tael.task.next_token:NextToken"}
+TASKS = {
+    "clm": "tael.task.next_token:NextToken",
+    "classify": "tael.task.classify:Classify",
+    "tag": "tael.task.tag:Tag",
+    "embed": "tael.task.embed:Embed",
+    "qa": "tael.task.qa:Qa",
+}
 _FILE = "task.json"
 
 
@@ -97,54 +103,87 @@ class Predictor(Protocol):
         ...
 
 
-class Task(Protocol):
-    """From records to numbers and back. Beside these, a task has `from_records` and `from_json`.
+class TaskClass(Protocol):
+    """What is asked of a task's class, before there is a tokenizer; nothing of it imports torch."""
 
-    The first part is asked of the class, before there is a tokenizer; nothing of it imports torch.
-    """
+    @property
+    def name(self) -> str:
+        """What recipes call it."""
+        ...
 
-    name: ClassVar[str]
-    variants: ClassVar[tuple[str, ...]]  # that can be made of it; the first is the parent
-    baseline: ClassVar[str | None]  # of `baselines`: what the first sentence compares with
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Return the variants that can be made of it, the parent first."""
+        ...
 
-    @staticmethod
-    def forms(columns: "Columns") -> tuple[Form, ...]:
+    def forms(self, columns: "Columns") -> tuple[Form, ...]:
         """Return the ways in which a row may hold a record; the first that fits is taken."""
         ...
 
-    @staticmethod
-    def check(split: str, records: Sequence[Record], recipe: "Recipe") -> None:
+    def check(self, split: str, records: Sequence[Record], recipe: "Recipe") -> None:
         """Raise DataError, with every fault and its places, for records that cannot be learned."""
         ...
 
-    @staticmethod
-    def survey(splits: Mapping[str, Sequence[Record]], recipe: "Recipe") -> dict[str, int]:
+    def survey(self, splits: Mapping[str, Sequence[Record]], recipe: "Recipe") -> dict[str, int]:
         """Return the labels of train, how often each; raise what `from_records` would."""
         ...
 
-    @staticmethod
-    def metric_names(recipe: "Recipe") -> Sequence[str]:
+    def metric_names(self, recipe: "Recipe") -> Sequence[str]:
         """Return the names of all metrics, which a price floor may speak of."""
         ...
 
-    @staticmethod
-    def line(record: Record) -> str:
+    def line(self, record: Record) -> str:
         """Return a labelled record in a line for a reader."""
         ...
 
-    @staticmethod
-    def guess(records: Sequence[Record]) -> list[str] | None:
+    def guess(self, records: Sequence[Record]) -> list[str] | None:
         """Return `key=value` settings where rows of a file look like this task's, else None."""
         ...
 
-    # Of the task that is learned or has been.
-    metric: str  # the first of its metrics
-    metric_words: Mapping[str, str]  # metric → its name for a reader, where that is the task's own
-    labels: Sequence[str]  # what the classes of the head are called; empty where it has none
-    problem_type: str | None  # transformers' word, for `config.json`
-    head_kind: "HeadKind"
+    def from_records(
+        self,
+        records: Sequence[Record],
+        recipe: "Recipe",
+        tokenizer: Tokenizer,
+        others: Mapping[str, Sequence[Record]] | None = None,
+    ) -> "Task":
+        """Return the task that these training records are for; `others` are the other splits."""
+        ...
+
+    def from_json(self, raw: Mapping[str, Any], tokenizer: Tokenizer) -> "Task":
+        """Return the task that `to_json` described; CheckpointError where that is no such task."""
+        ...
+
+
+class Task(Protocol):
+    """From records to numbers and back: a task that is learned, or has been.
+
+    Its class is a `TaskClass`. `metric` is the first of its metrics, `metric_words` are names for a
+    reader where they are the task's own. `labels` are what the classes of the head are called,
+    empty where it has none; `problem_type` is transformers' word for `config.json`. `baseline` is
+    the one of `baselines` that the first sentence of a report compares with.
+    """
+
+    metric: str
     tokenizer: Tokenizer
     max_tokens: int
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def variants(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def baseline(self) -> str | None: ...  # noqa: D102
+    @property
+    def metric_words(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def labels(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def problem_type(self) -> str | None: ...  # noqa: D102
+    @property
+    def head_kind(self) -> "HeadKind": ...  # noqa: D102
+    @property
+    def forms(self) -> Callable[["Columns"], tuple[Form, ...]]: ...  # noqa: D102
 
     def repaired(self, record: Record) -> Record:
         """Return a record from outside with its texts repaired as the training texts were."""
@@ -240,20 +279,23 @@ class Task(Protocol):
         ...
 
 
-def find(name: str) -> Any:
+def find(name: str) -> TaskClass:
     """Return the task class registered as `name`, imported on first use; UsageError if unknown."""
     if name not in TASKS:
         near = difflib.get_close_matches(name, TASKS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UsageError(f"unknown task {name!r}; {hint}known: {', '.join(sorted(TASKS))}")
     module, _, attribute = TASKS[name].partition(":")
-    return getattr(import_module(module), attribute)
+    found: TaskClass = getattr(import_module(module), attribute)
+    return found
 
 
 def save_task(task: Task, folder: Path) -> None:
     """Write `task.json` beside the weights (or whatever else answers)."""
     raw = {"task": task.name, **task.to_json()}
     write_text(folder / _FILE, json.dumps(raw, indent=2, ensure_ascii=False) + "\n")
+    if isinstance(task, _Beside):
+        task.save_beside(folder)
 
 
 def load_task(folder: Path) -> Task:
@@ -269,4 +311,15 @@ def load_task(folder: Path) -> Task:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: not a task: {error!r}") from error
     task: Task = find(name).from_json(raw, load_tokenizer(folder))
+    if isinstance(task, _Beside):
+        task.open_beside(folder)
     return task
+
+
+@runtime_checkable
+class _Beside(Protocol):
+    """A task that keeps more beside the weights than `task.json`."""
+
+    def save_beside(self, folder: Path) -> None: ...
+
+    def open_beside(self, folder: Path) -> None: ...

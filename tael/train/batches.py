@@ -41,7 +41,11 @@ class Labelled:
     ) -> None:
         self._task, self._records, self._examples = task, records, examples
         self._lengths = np.array([len(example) for example in examples], dtype=np.int64)
-        self.micro_batch = min(stage.micro_batch or stage.batch, stage.batch)
+        # A loss that couples the texts of a step computes its parts itself.
+        coupled = getattr(task, "coupled", False)
+        self.micro_batch = (
+            stage.batch if coupled else min(stage.micro_batch or stage.batch, stage.batch)
+        )
         self._plan = Plan(self._lengths, stage.batch, seed, True)
         self.steps_per_epoch: int = self._plan.steps_per_epoch
 

@@ -20,6 +20,7 @@ from tael.data.shards import Shard, build, key_of, open_shard
 from tael.data.tokenizer import ENOUGH, train_tokenizer
 from tael.machine.probe import describe
 from tael.recipe.schema import Recipe
+from tael.task.base import find
 
 __all__ = ["Texts"]
 
@@ -87,7 +88,9 @@ class Texts:
         return [*self._records["dev"], *self._records["test"]]
 
     def _own(self) -> Iterator[str]:
-        pair = self._recipe.data.columns.text_pair is not None
+        columns = self._recipe.data.columns
+        forms = find(self._recipe.task).forms(columns)
+        pair = columns.text_pair is not None or "text_pair" in forms[0].made
         roles = ("text", "text_pair") if pair else ("text",)
         for record in self._records["train"]:
             yield from (str(record[role]) for role in roles if record.get(role))

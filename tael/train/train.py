@@ -16,6 +16,7 @@ before it was stopped, by whatever.
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,6 +35,7 @@ from tael.model.weights import read_sizes
 from tael.recipe.package import resolve
 from tael.recipe.schema import Recipe
 from tael.task.base import find
+from tael.task.match import SEGMENTS
 from tael.train import guard
 from tael.train.costs import costs_of
 from tael.train.finetune import fine_tune
@@ -73,7 +75,7 @@ def train(recipe: Recipe, out: Path | None = None, *, progress: bool = True) -> 
         guard.writable(folder),
         guard.catch_signals(folder) as stop,
         _opened(folder, recipe, team, progress=progress) as (lock, track),
-        threads(lock.threads),
+        threads(recipe.machine.threads or max(1, lock.threads // team.local)),
     ):
         _work(Sitting(folder, recipe, lock, track, stop, team))
     return folder
@@ -92,7 +94,7 @@ def _opened(
             lock = open_lock(folder, recipe)
         where = folder if team.first else Path(held.enter_context(TemporaryDirectory()))
         shown = make_progress(progress and team.first, recipe.machine.currency)
-        costs = costs_of(where, recipe.machine, lock.threads, team.size)
+        costs = costs_of(where, recipe.machine, lock.threads, team.machines)
         yield lock, held.enter_context(closing(Track(where, costs, shown)))
 
 
@@ -171,4 +173,6 @@ def _start(run: Sitting, tokenizer: Tokenizer) -> Path | ModelConfig:
     model = run.recipe.model
     if model.from_ is not None:
         return resolve(model.from_)
-    return new_config(model, tokenizer.get_vocab_size(), run.recipe.data.max_tokens)
+    config = new_config(model, tokenizer.get_vocab_size(), run.recipe.data.max_tokens)
+    match = run.recipe.task == "qa" and run.recipe.qa.match
+    return replace(config, types=SEGMENTS) if match else config

@@ -26,8 +26,23 @@ ROWS: dict[str, list[Record]] = {
          "tags": ["B-person", "I-person", "O", "B-place", "I-place"]},
         {"tokens": ["nothing", "🙂"], "tags": ["O", "O"]},
     ],
+    "embed": [
+        {"text": "一架飞机正在起飞。", "text_pair": "飞机起飞了", "score": 5},
+        {"text": "a man plays a flute", "text_pair": "早餐一般", "score": 0.4},
+        {"text": "🙂", "text_pair": "a smile", "score": "2.5"},
+    ],
+    "qa": [
+        {"context": "Rome is on the Tiber.", "question": "Where?",
+         "answers": [{"text": "on the Tiber", "start": 8}]},
+        {"context": "北京是首都🙂。", "question": "首都？",
+         "answers": {"text": ["北京"], "answer_start": [0]}},
+        {"context": "nothing here", "question": "Who?", "answers": []},
+    ],
 }  # fmt: skip
-SETTINGS: dict[str, dict[str, Any]] = {}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "embed": {"data": {"columns": {"text_pair": "text_pair"}}},
+    "qa": {"data": {"max_tokens": 64}},
+}
 
 
 def recipe_of(name: str) -> Recipe:
