@@ -88,7 +88,8 @@ def _other_decisions(
 ) -> int:
     """Count the rows whose decided labels differ; numbers (regression) decide nothing."""
     finite_B = np.isfinite(found_BC).all(axis=1)  # what is no number decides nothing
-    pairs = zip(task.decode(expected_BC[finite_B]), task.decode(found_BC[finite_B]), strict=True)
+    expected, found = (task.decode(list(rows[finite_B]), ()) for rows in (expected_BC, found_BC))
+    pairs = zip(expected, found, strict=True)
     other = [
         one.get("label", one.get("labels")) != two.get("label", two.get("labels"))
         for one, two in pairs

@@ -69,7 +69,7 @@ class OnnxRuntime:
         """Return one answer a record."""
         examples = self._task.encode_many(records)
         logits_NC = in_batches(examples, self._compute, rows=self._rows)
-        return self._task.decode(logits_NC, examples)
+        return self._task.decode(list(logits_NC), examples)
 
     def _compute(self, examples: list[Example]) -> NDArray[np.float32]:
         return run_session(self._session, *pad(examples))
@@ -84,7 +84,7 @@ class LinearRuntime:
 
     def answers(self, records: Sequence[Record]) -> list[Answer]:
         """Return one answer a record."""
-        return self._task.decode(self.logits(records), ())
+        return self._task.decode(list(self.logits(records)), ())
 
     def logits(self, records: Sequence[Record]) -> NDArray[np.float32]:
         """Return logits (N, C), float32."""

@@ -193,7 +193,7 @@ def _sentence(
         metric=named(say, metric),
         split=say(main),
     )
-    if evidence.sceptic in comparisons:
+    if evidence.sceptic is not None and evidence.sceptic in comparisons:
         told = against(say, comparisons[evidence.sceptic], say(SHORT_NAMES[evidence.sceptic]))
         text += say(", {against}", against=told)
     if diagnosis is not None:

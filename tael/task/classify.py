@@ -5,7 +5,7 @@ Letters: B rows · T positions · N records · C classes.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,7 @@ class Classify:
     name = "classify"
     variants = ("torch-fp32", "torch-bf16", "onnx-fp32", "onnx-int8", "tfidf", "linear-student")
     baseline = "tfidf"
-    head_kind = "classify"
+    head_kind: Literal["classify"] = "classify"
     metric_words: Mapping[str, str] = {}
     forms = staticmethod(labelled_text)
 
@@ -366,7 +366,7 @@ class Classify:
 
     def decode(
         self,
-        outputs: Sequence[NDArray[np.float32]] | NDArray[np.float32],
+        outputs: Sequence[Any] | NDArray[np.float32],
         examples: Sequence[Example] = (),
     ) -> list[Answer]:
         """Return an answer for each row of (N, C); CheckpointError where a logit is NaN."""

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from tael.data.record import Record
 from tael.task.base import Answer
-from tael.task.scheme import OUTSIDE, bio, chunks
+from tael.task.scheme import OUTSIDE, Chunk, bio, chunks
+from tael.task.spans import Span
 from tael.task.tag_data import Scheme, tags_of, words_in
 
 __all__ = ["Dictionary"]
@@ -24,7 +25,7 @@ class Dictionary:
     def learn(cls, records: Sequence[Record], scheme: Scheme) -> "Dictionary":
         """Return the dictionary of these records; a word outside a span counts against it."""
         counts: defaultdict[Words, Counter[str]] = defaultdict(Counter)
-        rows = []
+        rows: list[tuple[Words, list[str]]] = []
         for record in records:
             text, places, _ = words_in(record)
             words = tuple(text[start:end] for start, end in places)
@@ -32,7 +33,7 @@ class Dictionary:
             rows.append((words, tags))
             if scheme == "plain":
                 for word, tag in zip(words, tags, strict=True):
-                    counts[word,][tag] += 1
+                    counts[(word,)][tag] += 1
             else:
                 for kind, first, end in chunks(tags):
                     counts[words[first:end]][kind] += 1
@@ -59,7 +60,8 @@ class Dictionary:
         if self._scheme == "plain":
             tags = [self._known.get((word,), self._other) for word in words]
             return {"tokens": list(words), "tags": tags}
-        found, at = [], 0
+        found: list[Chunk] = []
+        at = 0
         while at < len(words):
             end = next(
                 (
@@ -72,7 +74,7 @@ class Dictionary:
             if end is not None:
                 found.append((self._known[words[at:end]], at, end))
             at = end or at + 1
-        spans = [
+        spans: list[Span] = [
             {"type": kind, "start": places[first][0], "end": places[end - 1][1]}
             for kind, first, end in chunks(bio(found, len(words)))
         ]

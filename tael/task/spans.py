@@ -114,10 +114,8 @@ def _listed(one: Any, record: Record, text: str, counts: Counter[str]) -> Span:
         one = {"start": one[0], "end": one[1], "type": one[2]}
     if not isinstance(one, Mapping):
         raise _wrong(record, one)
-    kind, start, end, words = (
-        next((one[key] for key in keys if key in one), None)
-        for keys in (_TYPE_KEYS, _START_KEYS, _END_KEYS, _TEXT_KEYS)
-    )
+    named = (_TYPE_KEYS, _START_KEYS, _END_KEYS, _TEXT_KEYS)
+    kind, start, end, words = (_first(one, keys) for keys in named)
     if not isinstance(kind, str) or not _is_place(start) or not _is_place(end):
         raise _wrong(record, one)
     if isinstance(words, str) and text[start:end] != words:
@@ -133,6 +131,10 @@ def _listed(one: Any, record: Record, text: str, counts: Counter[str]) -> Span:
             f"{place(record)}: the span {start} to {end} is not in a text of {len(text)} characters"
         )
     return {"type": kind, "start": start, "end": end}
+
+
+def _first(one: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    return next((one[key] for key in keys if key in one), None)
 
 
 def _is_place(value: Any) -> bool:

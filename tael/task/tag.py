@@ -154,6 +154,7 @@ class Tag:
         ):
             ids: list[list[int]] = [[] for _ in source.places]
             for token, word in zip(encoding.ids, encoding.word_ids, strict=True):
+                assert word is not None, "there are no special tokens"
                 ids[word].append(token)
             targets = self._targets(record, source)
             found += self._windows(of, source, ids, targets)
@@ -278,7 +279,9 @@ class Tag:
         """Return the logits (W, C) of each window's own words."""
 
         def parts(logits_NC: "Tensor", group: Group) -> Sequence["Tensor"]:
-            return logits_NC.split([len(examples[n].note.at) for n in group])
+            import torch
+
+            return torch.split(logits_NC, [len(examples[n].note.at) for n in group])
 
         return read_off(self, network, examples, groups, tally, parts=parts)
 
