@@ -32,6 +32,8 @@ _END_TEXTS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "<end_of_t
 def load(path: str | Path, dtype: DType = "auto", bits: Literal[4, 8] | None = None) -> Loaded:
     """Open a run (the variant it serves), a variant, a Hugging Face folder or a GGUF file.
 
+    Also a folder with an adapter of peft's layout, on the weights that it names, apart from them.
+
     `path` may be `package://PYTHON_PACKAGE/FOLDER` or `hub://OWNER/NAME`. `dtype` is the arithmetic
     of a torch network; auto: the file's own, or as the variant says. `bits` makes the matrices of a
     folder or GGUF file small; auto then computes in bfloat16. A GGUF file's matrices of four bits
@@ -52,6 +54,8 @@ def _is_gguf(place: Path) -> bool:
 def _folder(place: Path, wanted: "torch.dtype | None", bits: int | None) -> Loaded:
     is_run = (place / "model" / "config.json").is_file()
     is_variant = (place / MANIFEST).is_file()
+    if (place / "adapter_config.json").is_file():
+        return _adapter(place, wanted, bits)
     if not (is_run or is_variant or (place / "config.json").is_file()):
         raise UsageError(
             f"{place}: neither a run, nor a variant, nor a Hugging Face folder (config.json and "
@@ -88,6 +92,19 @@ def _bare(folder: Path, dtype: "torch.dtype | None") -> Loaded:
     has_words = any((folder / name).is_file() for name in _WORDS)
     words = partial(_words, folder, network.config.vocab) if has_words else None
     settings = model_settings(folder, network.raw or {})
+    return Loaded(folder, network=network, words=words, settings=settings)
+
+
+def _adapter(folder: Path, dtype: "torch.dtype | None", bits: int | None) -> Loaded:
+    from tael.model.adapter_file import open_adapter
+    from tael.model.settings import model_settings
+
+    if bits is not None:
+        raise UsageError(f"{folder}: an adapter stands beside whole numbers; leave bits out")
+    network, base = open_adapter(folder, dtype)
+    has_words = any((base / name).is_file() for name in _WORDS)
+    words = partial(_words, base, network.config.vocab) if has_words else None
+    settings = model_settings(base, network.raw or {})
     return Loaded(folder, network=network, words=words, settings=settings)
 
 

@@ -36,7 +36,8 @@ from tael.model.waiting import give
 from tael.recipe.package import resolve
 
 __all__ = [
-    "Report", "open_folder", "read_config", "read_sizes", "resolve", "save_folder", "to_file",
+    "Report", "as_saved", "file_places", "open_folder", "read_config", "read_sizes", "resolve",
+    "save_folder", "to_file",
 ]  # fmt: skip
 
 _log = logging.getLogger(__name__)
@@ -304,6 +305,16 @@ def to_file(network: Network, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
     return written(family, network, tensors, "" if bare else family.prefix)
 
 
+def file_places(network: Network) -> dict[str, Place]:
+    """Return where each parameter lies in a file, by our name; the file's names are whole."""
+    family = _family(network)
+    prefix = "" if network.kind in ("pool", "none") else family.prefix
+    return {
+        name: at if at.outside else replace(at, names=tuple(prefix + their for their in at.names))
+        for name, at in places(family, network).items()
+    }
+
+
 def save_folder(
     folder: Path,
     network: Network,
@@ -333,10 +344,7 @@ def save_folder(
         raw["label2id"] = {label: number for number, label in enumerate(labels)}
     if problem_type is not None:
         raw["problem_type"] = problem_type
-    tensors = {name: p.detach() for name, p in network.named_parameters()}
-    if isinstance(network.head, ClassifyHead):
-        tensors |= _folded(network.head)
-    parts = {name: t.contiguous().cpu() for name, t in to_file(network, tensors).items()}
+    parts = {name: t.contiguous().cpu() for name, t in to_file(network, as_saved(network)).items()}
     with atomic_file(folder / WEIGHTS) as draft:
         save_file(parts, draft, metadata={"format": "pt"})
     write_text(folder / "config.json", json.dumps(raw, indent=2, ensure_ascii=False) + "\n")
@@ -356,6 +364,12 @@ def _raw(network: Network) -> Raw:
         "architectures": [family.architectures[network.kind]],
         "dtype": str(next(network.parameters()).dtype).removeprefix("torch."),
     }
+
+
+def as_saved(network: Network) -> dict[str, Tensor]:
+    """Return every parameter by name as a file has it: the unit of a regression is in its head."""
+    tensors = {name: p.detach() for name, p in network.named_parameters()}
+    return tensors | (_folded(network.head) if isinstance(network.head, ClassifyHead) else {})
 
 
 def _folded(head: ClassifyHead) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tael.recipe.fields import infos, shown
 from tael.recipe.roles import ONLY, ROLES, roles_of
-from tael.recipe.schema import Pretrain, Recipe
+from tael.recipe.schema import Lora, Pretrain, Recipe
 from tael.recipe.source import KeyPath
 
 __all__ = ["idle"]
@@ -164,6 +164,18 @@ _RULES = (
         ("train.freeze",),
         lambda recipe: recipe.train.freeze == "body",
         "set freeze to a number of layers",
+    ),
+    _Rule(
+        tuple(f"train.lora.{key}" for key in Lora.model_fields if key != "rank"),
+        ("train.lora.rank",),
+        lambda recipe: recipe.train.lora.rank == 0,
+        "set train.lora.rank",
+    ),
+    _Rule(
+        ("train.freeze", "train.adversary"),
+        ("train.lora.rank",),
+        lambda recipe: recipe.train.lora.rank > 0,
+        "set train.lora.rank: 0",
     ),
     _Rule(
         ("train.adversary",),

@@ -20,6 +20,7 @@ __all__ = [
     "Embed",
     "Freeze",
     "Kind",
+    "Lora",
     "Machine",
     "Model",
     "Pretrain",
@@ -352,6 +353,24 @@ class Pretrain(Stage):
     )
 
 
+class Lora(Section):
+    """Small matrices that learn beside frozen ones (LoRA): a fraction of the memory."""
+
+    rank: int = Field(0, ge=0, description="Rank of each adapter, such as 8; 0: no adapters.")
+    alpha: float | None = Field(
+        None,
+        gt=0,
+        description="What an adapter adds is multiplied by alpha / rank; default: as much as rank.",
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on what the adapters read.")
+    targets: tuple[Literal["q", "k", "v", "out", "gate", "up", "down"], ...] = Field(
+        ("q", "v"),
+        description="The matrices that get one: queries, keys, values and output of attention; "
+        "gate, up and down of the feed-forward layer.",
+    )
+    dora: bool = Field(False, description="The length of each row learns apart (DoRA).")
+
+
 class Train(Stage):
     """Supervised training on the labelled records."""
 
@@ -376,6 +395,7 @@ class Train(Stage):
         description="What keeps its weights: the embeddings, with as many of the lowest layers, or "
         "the whole body.",
     )
+    lora: Lora = Field(Lora(), description="Adapters in the place of the body's weights.")
     average: float = Field(
         0.0,
         ge=0,
@@ -426,8 +446,11 @@ class Embed(Section):
 class Qa(Section):
     """How questions are answered from long texts."""
 
-    stride: int = Field(
-        128, ge=1, description="Tokens from the beginning of one window to that of the next."
+    stride: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens of the context from the beginning of one window to that of the next; "
+        "default: half of what fits a window.",
     )
     longest: int = Field(64, ge=1, description="Most tokens of an answer.")
     match: bool = Field(
@@ -514,3 +537,12 @@ class Recipe(Section):
     price: Price = Field(Price(), description="Floor and traffic.")
     machine: Machine = Field(Machine(), description="Tariff and threads.")
     serve: Serve = Field(Serve(), description="The service.")
+
+    @model_validator(mode="after")
+    def _adapters_have_weights(self) -> Self:
+        if self.train.lora.rank and self.model.from_ is None and not self.pretrain.steps:
+            raise ValueError(
+                "train.lora stands beside weights that learned before: set model.from, or "
+                "pretrain.steps"
+            )
+        return self

@@ -1,7 +1,7 @@
 """The second stage: learn the task from labelled records; keep the weights that dev likes best."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from tokenizers import Tokenizer
 from tael.data.record import Record
 from tael.data.tokens import add_tokens
 from tael.files import atomic_folder
+from tael.model.adapter import Taken, attach, merge
+from tael.model.adapter_file import save_adapter
 from tael.model.config import ModelConfig
 from tael.model.network import Network, build, initialise
 from tael.model.weights import open_folder, save_folder
@@ -19,7 +21,7 @@ from tael.train.batches import Labelled
 from tael.train.depth import freeze
 from tael.train.judge import Sample, sample, verdict
 from tael.train.loop import Course, Outcome, fit
-from tael.train.seeds import HEAD, RECORDS, mix
+from tael.train.seeds import ADAPTERS, HEAD, RECORDS, mix
 from tael.train.sitting import Sitting, owned
 
 __all__ = ["fine_tune", "watched_rows"]
@@ -45,6 +47,8 @@ def fine_tune(
     stage, network = run.recipe.train, _network(run, task, start)
     if stage.freeze is not None:
         freeze(network, stage.freeze)
+    if stage.lora.rank:
+        attach(network, stage.lora, mix(run.recipe.seed, ADAPTERS))
     seed = mix(run.recipe.seed, RECORDS)
     batches = Labelled(task, records["train"], wholes["train"].examples, stage, seed)
     batches.micro_batch = run.micro_batch("train", batches.micro_batch)
@@ -73,9 +77,10 @@ def fine_tune(
         )
     run.track.cost(train_tokens=outcome.tokens, train_steps=outcome.steps)
     if run.team.first:
+        taken = merge(network)  # before the score: what is served is what was measured
         with run.track.phase("score"):
             _score(run, network, task, wholes, outcome, course)
-        _save(run, network, task, tokenizer)
+        _save(run, network, task, tokenizer, taken)
     run.team.wait()
 
 
@@ -125,7 +130,9 @@ def _score(
     run.track.sync()
 
 
-def _save(run: Sitting, network: Network, task: Task, tokenizer: Tokenizer) -> None:
+def _save(
+    run: Sitting, network: Network, task: Task, tokenizer: Tokenizer, taken: Sequence[Taken]
+) -> None:
     with atomic_folder(run.folder / "model") as draft:
         save_folder(
             draft,
@@ -135,6 +142,11 @@ def _save(run: Sitting, network: Network, task: Task, tokenizer: Tokenizer) -> N
             tokenizer=tokenizer,
         )
         save_task(task, draft)
+        if taken:
+            (draft / "adapter").mkdir()
+            own = run.recipe.pretrain.steps > 0
+            base = (run.folder / "pretrain").resolve() if own else run.recipe.model.from_
+            save_adapter(draft / "adapter", network, taken, str(base))
 
 
 def _network(run: Sitting, task: Task, start: Path | ModelConfig) -> Network:

@@ -1,8 +1,8 @@
 """One seed in the recipe becomes one for every stage, step and purpose."""
 
-__all__ = ["BODY", "HEAD", "RECORDS", "TEXT", "mix"]
+__all__ = ["ADAPTERS", "BODY", "HEAD", "RECORDS", "TEXT", "mix"]
 
-BODY, HEAD, TEXT, RECORDS = 1, 2, 3, 4  # what a seed is for
+BODY, HEAD, TEXT, RECORDS, ADAPTERS = 1, 2, 3, 4, 5  # what a seed is for
 
 _ALL = 0xFFFFFFFFFFFFFFFF
 

@@ -62,6 +62,8 @@ def test_the_line_says_where_why_and_what_to_do(write: Write) -> None:
         (["train.momentum=0.8"], ["train.optimizer=muon"]),
         (["train.freeze=body", "train.layer_decay=0.9"], ["train.freeze=2"]),
         (["train.freeze=embeddings", "train.adversary=1.0"], ["train.freeze=null"]),
+        (["train.lora.dora=true", "train.lora.targets=[q]"], ["train.lora.rank=4", "model.from=b"]),
+        (["model.from=bert", "train.lora.rank=4", "train.freeze=2"], ["train.lora.rank=0"]),
         (["train.micro_batch=64"], ["train.batch=128"]),
         (["data.labels=regression", "train.label_smoothing=0.1"], ["data.labels=multi"]),
         (["data.labels=regression", "train.class_weights=balanced"], ["data.labels=single"]),
@@ -81,6 +83,13 @@ def test_each_key_is_refused_without_and_taken_with_what_it_needs(
         assert " has no effect: " in line
         assert line.startswith(f"override {line.split()[1]}")
     load_recipe(path, [*idle, *mended])
+
+
+def test_adapters_need_weights_to_stand_beside(write: Write) -> None:
+    path = write(SMALLEST)
+    (line,) = problems(path, "train.lora.rank=4")
+    assert "train.lora stands beside weights that learned before: set model.from" in line
+    assert load_recipe(path, ["train.lora.rank=4", "pretrain.steps=9"]).train.lora.rank == 4
 
 
 def test_the_table_names_fields_that_exist() -> None:
