@@ -2,7 +2,8 @@
 
 Everything is allocated at once. Local layers keep a ring of their window; the others keep all.
 
-Letters: B rows · T new positions · S kept positions · G heads of keys and values · K head size.
+Letters: L layers of a kind · B rows · 2 keys and values · T new positions · S kept positions · G
+heads of keys and values · K head size.
 """
 
 from collections.abc import Sequence
@@ -22,8 +23,10 @@ _SLACK = 16  # so many tokens may be written beyond a window at once, and taken 
 class _Slots:
     """The places of one kind of layer: which position of its text each holds, -1 for none."""
 
-    def __init__(self, rows: int, size: int, window: int | None, device: torch.device) -> None:
-        self.positions_BS = torch.full((rows, size), -1, dtype=torch.int64, device=device)
+    def __init__(self, kv_LB2GSK: Tensor, window: int | None) -> None:
+        rows, size = kv_LB2GSK.shape[1], kv_LB2GSK.shape[4]
+        self.kv_LB2GSK = kv_LB2GSK
+        self.positions_BS = torch.full((rows, size), -1, device=kv_LB2GSK.device)
         self.size, self.window = size, window
         self.used = 0  # columns ever written; beyond `size` a ring starts again
         self.holes = False  # whether a row holds padding
@@ -65,6 +68,15 @@ class _Slots:
         seen_BTS = seen_by(queries, keys, causal=True, window=self.window) & (keys >= 0)
         return seen_BTS[:, None]
 
+    def reorder(self, rows_B: Tensor) -> None:
+        """Take the rows so numbered; layer by layer where as many stay, to hold none twice."""
+        if len(rows_B) != len(self.positions_BS):
+            self.kv_LB2GSK = self.kv_LB2GSK[:, rows_B]
+        else:
+            for kv_B2GSK in self.kv_LB2GSK[..., : self.filled, :]:
+                kv_B2GSK.copy_(kv_B2GSK[rows_B])
+        self.positions_BS = self.positions_BS[rows_B]
+
     def forget(self, count: int) -> None:
         """Take back the last `count` columns of every row."""
         at = torch.arange(self.used - count, self.used, device=self.positions_BS.device)
@@ -75,20 +87,21 @@ class _Slots:
 class _Layer:
     """One layer's keys and values; the places are those of its kind."""
 
-    def __init__(self, slots: _Slots, k_BGSK: Tensor, v_BGSK: Tensor) -> None:
-        self.slots, self.k_BGSK, self.v_BGSK = slots, k_BGSK, v_BGSK
+    def __init__(self, slots: _Slots, number: int) -> None:
+        self.slots, self.number = slots, number  # among those of its kind
         self.first = False  # whether this pass is the first: it sees its own keys, all of them
         self.read: tuple[Tensor, Tensor] | None = None
 
     def extend(self, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
         """Keep the new ones; return all that the view speaks of."""
         slots = self.slots
-        self.k_BGSK[:, :, slots.at] = _taken(k_BGTK, slots.kept)
-        self.v_BGSK[:, :, slots.at] = _taken(v_BGTK, slots.kept)
+        k_BGSK, v_BGSK = slots.kv_LB2GSK[self.number].unbind(1)
+        k_BGSK[:, :, slots.at] = _taken(k_BGTK, slots.kept)
+        v_BGSK[:, :, slots.at] = _taken(v_BGTK, slots.kept)
         if self.first:
             self.first = False
             return k_BGTK, v_BGTK
-        return self.k_BGSK[:, :, : slots.filled], self.v_BGSK[:, :, : slots.filled]
+        return k_BGSK[:, :, : slots.filled], v_BGSK[:, :, : slots.filled]
 
     def source(self) -> tuple[Tensor, Tensor] | None:
         """Return the keys and values of the source, once they are known."""
@@ -138,12 +151,11 @@ class Cache:
         for kind in sorted(set(local)):
             window = config.window if kind else None
             size = capacity if window is None else min(capacity, window + _SLACK)
-            self._slots[kind] = _Slots(rows, size, window, device)
-        self.layers: list[_Layer] = []
-        for kind in local:
-            shape = (rows, config.groups, self._slots[kind].size, config.width)
-            k_BGSK, v_BGSK = (torch.empty(shape, dtype=dtype, device=device) for _ in range(2))
-            self.layers.append(_Layer(self._slots[kind], k_BGSK, v_BGSK))
+            shape = (local.count(kind), rows, 2, config.groups, size, config.width)
+            self._slots[kind] = _Slots(torch.empty(shape, dtype=dtype, device=device), window)
+        self.layers = [
+            _Layer(self._slots[kind], local[:layer].count(kind)) for layer, kind in enumerate(local)
+        ]
         self.memory: Memory | None = None
 
     def begins(self, *, local: bool) -> bool:
@@ -175,6 +187,21 @@ class Cache:
         slots.claim(positions_BT)
         return slots.positions_BS[:, : slots.filled], slots.mask(positions_BT)
 
+    def room(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Return of each layer where a claimed pass of one position goes, and what it sees.
+
+        Keys and values of the new position, (B, 2, G, K), to be written; then all keys and all
+        values, (B, G, S, K) each: the new ones among them.
+        """
+        rooms: dict[bool, list[tuple[Tensor, Tensor, Tensor]]] = {}
+        for kind, slots in self._slots.items():
+            at = slots.at.start if isinstance(slots.at, slice) else int(slots.at)
+            new = slots.kv_LB2GSK.select(4, at).unbind(0)
+            both = (slots.kv_LB2GSK[:, :, n, :, : slots.filled].unbind(0) for n in (0, 1))
+            rooms[kind] = list(zip(new, *both, strict=True))
+        kinds = {id(slots): kind for kind, slots in self._slots.items()}
+        return [rooms[kinds[id(layer.slots)]][layer.number] for layer in self.layers]
+
     def forget(self, count: int) -> None:
         """Take back the last `count` positions, up to 16 of them."""
         for slots in self._slots.values():
@@ -182,11 +209,10 @@ class Cache:
 
     def reorder(self, rows: Tensor | Sequence[int]) -> None:
         """Let row i go on from what row `rows[i]` holds; there may be more or fewer rows then."""
-        at = torch.as_tensor(rows, device=self.layers[0].k_BGSK.device)
+        at = torch.as_tensor(rows, device=self.layers[0].slots.positions_BS.device)
         for slots in self._slots.values():
-            slots.positions_BS = slots.positions_BS[at]
+            slots.reorder(at)
         for layer in self.layers:
-            layer.k_BGSK, layer.v_BGSK = layer.k_BGSK[at], layer.v_BGSK[at]
             if layer.read is not None:
                 layer.read = layer.read[0][at], layer.read[1][at]
         if self.memory is not None:

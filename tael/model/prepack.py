@@ -35,13 +35,16 @@ class Prepacked(Stacked):
         self._laid_out = _mkldnn._reorder_linear_weight(weight.detach(), _HINT)
         self._when = weight._version
 
+    def laid_out(self) -> Tensor | None:
+        """Return the copy, None where the weights have changed since."""
+        same = self.weight._version == self._when and self.weight.dtype == torch.bfloat16
+        return self._laid_out if same else None
+
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Return (..., N) for (..., D)."""
-        fresh = self.weight._version == self._when and self.weight.dtype == torch.bfloat16
-        if fresh and x_BTD.dtype == torch.bfloat16 and torch.is_inference_mode_enabled():
-            y_BTD: Tensor = _mkldnn._linear_pointwise(
-                x_BTD, self._laid_out, self.bias, "none", [], ""
-            )
+        copy = self.laid_out() if torch.is_inference_mode_enabled() else None
+        if copy is not None and x_BTD.dtype == torch.bfloat16:
+            y_BTD: Tensor = _mkldnn._linear_pointwise(x_BTD, copy, self.bias, "none", [], "")
             return y_BTD
         return F.linear(x_BTD, self.weight, self.bias)
 

@@ -14,6 +14,8 @@ from tael.model.cache import Cache
 from tael.model.finite import check
 from tael.model.network import Network
 from tael.model.settings import Settings
+from tael.model.step import Stepper, can_step
+from tael.model.transformer import Transformer
 
 __all__ = ["Reader", "room", "tensor_of"]
 
@@ -36,6 +38,9 @@ class Reader:
         longest = 1 if both else max(map(len, prompts))
         kind = next(p.dtype for p in network.parameters() if p.is_floating_point())
         self.cache = Cache(network.config, len(prompts), longest + more, kind, self.device)
+        self.stepper = None
+        if isinstance(network.body, Transformer) and can_step(network.body):
+            self.stepper = Stepper(network.body, kind)
         self._real_BT = torch.ones(len(prompts), 64, dtype=torch.int32, device=self.device)
         if both:
             assert start is not None, "a decoder that reads a source begins with something"
@@ -50,7 +55,13 @@ class Reader:
         batch = self._step(ids_BT, None, None)
         length = batch.ids_BT.shape[1]
         self._positions = [at + length for at in self._positions]
-        logits_BTV = self.network.logits(batch, self.cache)
+        if self.stepper is not None and length == 1 and torch.is_inference_mode_enabled():
+            assert self.network.head is not None, "what writes has a head"
+            hidden_B1D = self.stepper(batch, self.cache)
+            tokens = self.network.body.embedding.tokens.weight
+            logits_BTV: Tensor = self.network.head(hidden_B1D, batch, tokens)
+        else:
+            logits_BTV = self.network.logits(batch, self.cache)
         check(logits_BTV, self.network)
         self.logits_BV = logits_BTV[:, -1]
         return logits_BTV

@@ -110,7 +110,7 @@ class Transformer(nn.Module):
         if cache is None and _grouped(batch):
             groups = group(batch.documents_BT)
         views = {
-            local: self._view(batch, x_BTD, cache, groups, local=local) for local in self._kinds()
+            local: self.view(batch, x_BTD, cache, groups, local=local) for local in self._kinds()
         }
         for layer in range(self.depth):
             if keep is not None:
@@ -126,7 +126,7 @@ class Transformer(nn.Module):
     def _kinds(self) -> set[bool]:
         return {self.config.is_local(layer) for layer in range(self.depth)}
 
-    def _view(
+    def view(
         self,
         batch: Batch,
         x_BTD: Tensor,
