@@ -10,9 +10,16 @@ SYSTEMS = {
     "tfidf": "TF-IDF + linear model",
     "majority": "most frequent answer",
     "dictionary": "most frequent tag of each word",
+    "5-gram": "5-gram model of characters",
+    "memory": "what train has for the nearest source",
+    "lead": "the first lines of the source",
     "nearest": "part of the text that shares most with the question",
 }
-_PIPELINES = {"classify": "text-classification", "tag": "token-classification"}
+_PIPELINES = {
+    "classify": "text-classification",
+    "tag": "token-classification",
+    "clm": "text-generation",
+}
 
 
 def model_card(evidence: Evidence, findings: Findings) -> str:

@@ -13,7 +13,12 @@ _SHARES = (
     "recall_weighted", "exact_match", "no_answer_accuracy", "recall@1", "recall@10", "rouge1", "rouge2", "rougeL",
 )  # fmt: skip
 # Of a baseline, within a sentence.
-SHORT_NAMES = {"tfidf": "TF-IDF", "dictionary": "a dictionary", "nearest": "the nearest part"}
+SHORT_NAMES = {
+    "tfidf": "TF-IDF",
+    "dictionary": "a dictionary",
+    "nearest": "the nearest part",
+    "5-gram": "a 5-gram model",
+}
 LONG_NAMES = {
     "accuracy": "accuracy",
     "f1": "macro F1",
