@@ -95,7 +95,8 @@ def estimate(recipe: Recipe, train: Sequence[Record], sizes: Sizes) -> Estimate:
     tokens = {"train": mean * (rows or len(train) * (recipe.train.epochs or 3.0))}
     # Pretraining also multiplies by the vocabulary, at the masked positions only.
     head = recipe.pretrain.mask * sizes.vocab * sizes.hidden
-    work = {"train": _SCORING * tokens["train"] * _work(sizes, mean)}
+    passes = 2 if recipe.train.adversary else 1
+    work = {"train": passes * _SCORING * tokens["train"] * _work(sizes, mean)}
     if recipe.pretrain.steps:
         tokens["pretrain"] = recipe.pretrain.steps * recipe.pretrain.batch * most
         work["pretrain"] = tokens["pretrain"] * (_work(sizes, most) + 6 * head)

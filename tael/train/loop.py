@@ -244,6 +244,8 @@ def _step(
     rate = rate_at(step, course.steps, course.stage)
     _update(work, step, rate)
     done = work.meter.count(window)
+    if work.adversary is not None:
+        done = replace(done, flops=2 * done.flops)
     position = replace(
         position,
         step=step + 1,

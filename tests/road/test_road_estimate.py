@@ -86,3 +86,10 @@ def test_too_little_memory_is_said_with_what_to_set(
     assert "micro_batch" not in guess.line("USD")
     monkeypatch.setattr(estimating, "memory_bytes", lambda: 10**9)
     assert "this machine has 1.0 GB: set train.micro_batch" in guess.line("USD")
+
+
+def test_a_second_pass_over_each_batch_takes_twice_as_long(tmp_path: Path) -> None:
+    once, twice = (
+        estimate(recipe(tmp_path, f"train.adversary={size}"), TRAIN, SMALL) for size in (0, 1)
+    )
+    assert twice.seconds == pytest.approx(2 * once.seconds)

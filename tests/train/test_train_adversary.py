@@ -73,3 +73,21 @@ def test_each_micro_batch_has_a_direction_of_its_own() -> None:
     for move, ids in zip(moves, own, strict=True):
         assert set(move.abs().sum(1).nonzero().squeeze(1).tolist()) <= ids
     assert all(math.isfinite(loss) for loss in losses)
+
+
+def test_the_embedding_comes_back_when_the_second_pass_fails() -> None:
+    network = Bag()
+    own, calls = network.embedding.weight.detach().clone(), [0]
+
+    def backward() -> Tensor:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise MemoryError
+        loss = Sums().objective(network, Rows()[0][0])
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    adversary = Adversary(network, 0.5)
+    with pytest.raises(MemoryError):
+        adversary.twice(backward)
+    assert torch.equal(network.embedding.weight, own)
