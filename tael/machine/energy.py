@@ -8,8 +8,6 @@ machine meanwhile, and only the processor and, where there is a counter, its mem
 from dataclasses import dataclass
 from pathlib import Path
 
-from tael.machine.probe import cores
-
 __all__ = ["WATTS_PER_CORE", "Counter", "Energy", "energy"]
 
 # Assumed where nothing is known: a server processor of 56 cores is rated at 350 W, 6 a core; its
@@ -36,7 +34,7 @@ def energy(seconds: float, *, measured: float | None, watts: float | None, threa
         return Energy(seconds * watts, "machine.watts")
     if measured is not None:
         return Energy(measured, "measured")
-    return Energy(seconds * WATTS_PER_CORE * min(threads, cores()), "assumed")
+    return Energy(seconds * WATTS_PER_CORE * threads, "assumed")
 
 
 class Counter:

@@ -121,14 +121,17 @@ class Costs:
         self._written = self._clock()
 
 
-def costs_of(folder: Path, machine: Machine, threads: int) -> Costs:
-    """Open the bill of the run in `folder`, by the tariff and power of the recipe's `machine`."""
+def costs_of(folder: Path, machine: Machine, threads: int, machines: int = 1) -> Costs:
+    """Open the bill of the run in `folder`, by the tariff and power of the recipe's `machine`.
+
+    `machines` like this one work together; each uses `threads`.
+    """
     return Costs(
         folder,
-        float(machine.price_per_hour),
+        float(machine.price_per_hour) * machines,
         currency=machine.currency,
-        watts=machine.watts,
-        threads=threads,
+        watts=None if machine.watts is None else machine.watts * machines,
+        threads=threads * machines,
     )
 
 

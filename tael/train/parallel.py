@@ -36,6 +36,12 @@ class Team:
     kind: Kind = "none"
     rank: int = 0
     size: int = 1
+    local: int = 1  # of them on this machine
+
+    @property
+    def machines(self) -> int:
+        """Return how many machines work together."""
+        return -(-self.size // self.local)
 
     @property
     def first(self) -> bool:
@@ -143,7 +149,8 @@ def join(kind: Kind) -> Iterator[Team]:
     with _told():  # numbers and flags go through main memory, whatever computes
         dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=_PATIENCE)
     try:
-        yield Team(kind, dist.get_rank(), dist.get_world_size())
+        size = dist.get_world_size()
+        yield Team(kind, dist.get_rank(), size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
     finally:
         dist.destroy_process_group()
 

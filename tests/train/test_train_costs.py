@@ -1,14 +1,15 @@
 """What a run took is added up over sittings, and its work is counted once a step."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tael.machine.energy import WATTS_PER_CORE, Counter
-from tael.machine.probe import cores
-from tael.train.costs import Costs
+from tael.recipe.schema import Machine
+from tael.train.costs import Costs, costs_of
 from tael.train.progress import Quiet
 from tael.train.track import Track
 
@@ -136,8 +137,12 @@ def test_energy_that_nobody_measures_is_said_to_be_assumed(tmp_path: Path, clock
     assert found["source"] == "assumed and machine.watts"
 
 
-def test_no_more_cores_are_assumed_than_there_are(tmp_path: Path, clock: Clock) -> None:
-    costs = Costs(tmp_path, 1.0, threads=10_000, clock=clock, counter=Counter(tmp_path))
+def test_machines_that_work_together_are_all_paid(tmp_path: Path) -> None:
+    machine = Machine(price_per_hour=Decimal("2.5"), watts=100.0)
+    costs = costs_of(tmp_path, machine, threads=2, machines=4)
+    costs.note(train_steps=1)
+    assert written(tmp_path)["price_per_hour"] == 10.0
     with costs.phase("train"):
-        clock.now += 1.0
-    assert written(tmp_path)["energy"]["joules"] == cores() * WATTS_PER_CORE
+        pass
+    seconds = written(tmp_path)["seconds"]["train"]
+    assert written(tmp_path)["energy"]["joules"] == pytest.approx(400 * seconds)
