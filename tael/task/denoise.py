@@ -87,7 +87,8 @@ class SpanCorruption(_ReadAndWrite):
     """Stretches of the text become sentinels; they are written, each behind its own sentinel.
 
     As T5 was trained there is no sentinel behind the last stretch: the end token is there. A share
-    `mask` of the tokens is hidden, in stretches of `span` tokens on average.
+    `mask` of the tokens is hidden, in stretches of `span` tokens on average. Unlike T5's, the last
+    stretch need not be the end of the text: of a short text that would always be what is hidden.
     """
 
     name = "span"
@@ -122,13 +123,15 @@ class SpanCorruption(_ReadAndWrite):
     def _stretches(
         self, length: int, luck: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the lengths of what is kept and what is hidden, in turn; kept comes first."""
+        """Return how much is kept before each hidden stretch, and the length of that."""
         if length < 2:
             none = np.zeros(0, dtype=np.int64)
             return none, none
         hide = min(max(1, round(self.mask * length)), length - 1)
-        count = min(max(1, round(hide / self.span)), length - hide, len(self.sentinels))
-        return _shared(length - hide, count, luck), _shared(hide, count, luck)
+        kept = length - hide
+        count = min(max(1, round(hide / self.span)), kept + 1, len(self.sentinels))
+        gaps = np.sort(luck.choice(kept + 1, count, replace=False))  # no two stretches touch
+        return np.diff(gaps, prepend=0), _shared(hide, count, luck)
 
 
 class Denoising(_ReadAndWrite):
