@@ -11,7 +11,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "classify": ("text", "text_pair", "label"),
     "tag": ("tokens", "tags", "text", "spans"),
     "qa": ("context", "question", "answers"),
-    "seq2seq": ("source", "target"),
+    "seq2seq": ("source", "target", "question", "context", "answers"),
     "chat": ("messages",),
     "embed": ("text", "text_pair", "negative", "score", "label"),
     "clm": ("text",),
@@ -33,6 +33,9 @@ ONLY: Mapping[str, tuple[str, ...]] = {
         tuple(task for task in ROLES if task not in ("tag", "qa")),
     ),
     **dict.fromkeys(("embed.pool", "embed.temperature", "embed.sizes"), ("embed",)),
+    **dict.fromkeys(
+        ("seq2seq.prompt", "seq2seq.longest", "seq2seq.beams", "seq2seq.metric"), ("seq2seq",)
+    ),
     **dict.fromkeys(("qa.stride", "qa.longest", "qa.match"), ("qa",)),
 }
 

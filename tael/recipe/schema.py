@@ -28,6 +28,7 @@ __all__ = [
     "Qa",
     "Recipe",
     "Section",
+    "Seq2Seq",
     "Serve",
     "Stage",
     "Tokenizer",
@@ -460,6 +461,26 @@ class Qa(Section):
     )
 
 
+class Seq2Seq(Section):
+    """How one text becomes another."""
+
+    prompt: str | None = Field(
+        None,
+        pattern=r"\{source\}",
+        description="What the model reads, {source} in it; default: the source, for a decoder with "
+        "a line end behind it.",
+    )
+    longest: int = Field(
+        128, ge=2, description="Most tokens that are written; longer targets are cut, counted."
+    )
+    beams: int = Field(1, ge=1, description="Texts that are followed at once; 1: greedily.")
+    metric: Literal["bleu", "chrf", "rougeL", "exact_match"] = Field(
+        "bleu",
+        description="The metric that chooses: bleu or chrf for translations, rougeL for summaries, "
+        "exact_match for short answers.",
+    )
+
+
 class Compress(Section):
     """Which variants are made of the trained model."""
 
@@ -533,6 +554,7 @@ class Recipe(Section):
     train: Train = Field(Train(), description="Learning from labelled records.")
     embed: Embed = Field(Embed(), description="Vectors of texts.")
     qa: Qa = Field(Qa(), description="Answers from texts.")
+    seq2seq: Seq2Seq = Field(Seq2Seq(), description="Texts from texts.")
     compress: Compress = Field(Compress(), description="Variants to make.")
     price: Price = Field(Price(), description="Floor and traffic.")
     machine: Machine = Field(Machine(), description="Tariff and threads.")

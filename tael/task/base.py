@@ -50,6 +50,7 @@ TASKS = {
     "tag": "tael.task.tag:Tag",
     "embed": "tael.task.embed:Embed",
     "qa": "tael.task.qa:Qa",
+    "seq2seq": "tael.task.seq2seq:Seq2Seq",
 }
 _FILE = "task.json"
 
@@ -80,6 +81,7 @@ class Lesson:
     targets: Mapping[int, str]  # position in `ids` → what should be said there
     told: str
     lost: str = ""  # the end of the text that no token is left of
+    written: Sequence[int] = ()  # ids that are to be written apart from what is read
 
 
 @dataclass

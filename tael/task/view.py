@@ -62,6 +62,7 @@ def _view(task: Task, record: Record, example: Example) -> View:
         else Piece(name, "special" if token in special else "")
         for at, (name, token) in enumerate(zip(names, example.ids, strict=True))
     ]
+    pieces += [Piece(name, "target", name) for name in _names(task.tokenizer, lesson.written)]
     texts = [str(record[role]) for role in ("text", "text_pair") if record.get(role) is not None]
     return View(place(record), pieces, lesson.told, " ¦ ".join(texts), lesson.lost, example.cut)
 

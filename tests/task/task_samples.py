@@ -9,6 +9,8 @@ from tokenizers import Tokenizer
 
 from tael.data.clean import clean
 from tael.data.record import Record
+from tael.model.fresh import new_config
+from tael.model.network import Network, build
 from tael.recipe.schema import Recipe
 from tael.task.base import Task, find
 
@@ -31,6 +33,16 @@ ROWS: dict[str, list[Record]] = {
         {"text": "a man plays a flute", "text_pair": "早餐一般", "score": 0.4},
         {"text": "🙂", "text_pair": "a smile", "score": "2.5"},
     ],
+    "seq2seq": [
+        {"source": "a clean room", "target": "一间干净的房间"},
+        {"source": "早餐一般🙂", "target": "breakfast was so-so"},
+        {"source": "again", "target": "又"},
+    ],
+    "clm": [
+        {"text": "a clean room and a kind staff, again and again and again"},
+        {"text": "早餐一般🙂"},
+        {"text": "again"},
+    ],
     "qa": [
         {"context": "Rome is on the Tiber.", "question": "Where?",
          "answers": [{"text": "on the Tiber", "start": 8}]},
@@ -40,8 +52,10 @@ ROWS: dict[str, list[Record]] = {
     ],
 }  # fmt: skip
 SETTINGS: dict[str, dict[str, Any]] = {
+    "clm": {"data": {"max_tokens": 8}, "model": {"architecture": "decoder"}},
     "embed": {"data": {"columns": {"text_pair": "text_pair"}}},
     "qa": {"data": {"max_tokens": 64}},
+    "seq2seq": {"model": {"architecture": "encoder-decoder"}, "seq2seq": {"longest": 12}},
 }
 
 
@@ -63,3 +77,11 @@ def records_of(name: str) -> list[Record]:
 def task_of(name: str, tokenizer: Tokenizer) -> Task:
     task: Task = find(name).from_records(records_of(name), recipe_of(name), tokenizer)
     return task
+
+
+def network_of(name: str, task: Task) -> Network:
+    """Return a small network of the recipe's architecture, untrained."""
+    sizes = {"hidden": 16, "layers": 1, "heads": 2, "ffn": 32}
+    model = recipe_of(name).model.model_copy(update=sizes)
+    config = new_config(model, task.tokenizer.get_vocab_size(), 64)
+    return build(config, task.head(config), seed=1).eval()
