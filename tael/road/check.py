@@ -6,7 +6,7 @@ Nothing here imports torch or scikit-learn: a check takes a second or two.
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class Checked:
             "labels": self.labels,
             "samples": self.samples,
             "counts": self.counts,
-            "estimate": vars(self.estimate),
+            "estimate": asdict(self.estimate),
             "first_rows_only": self.limit,
         }
 

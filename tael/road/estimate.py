@@ -14,7 +14,7 @@ from tael.machine.probe import Machine, cores, memory_bytes, remembered
 from tael.machine.tariff import training_cost
 from tael.recipe.schema import Recipe, Stage
 
-__all__ = ["Estimate", "Sizes", "estimate"]
+__all__ = ["Estimate", "Load", "Sizes", "estimate"]
 
 _PEAK_PER_CORE = 50.0  # GFLOP/s in float32, where this machine was not measured yet
 # Share of the measured peak of matrix products that training small models reached: a model of 4
@@ -50,6 +50,16 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Load:
+    """What one stage computes, whatever computes it."""
+
+    steps: float
+    tokens: float
+    longest: float  # tokens of its longest row
+    flops: float
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A guess at training: real runs differ by a factor of two or so."""
 
@@ -61,6 +71,7 @@ class Estimate:
     seconds: float
     cost: float
     memory_bytes: int
+    loads: dict[str, Load]  # by stage
 
     def line(self, currency: str, *, at_least: bool = False) -> str:
         """Return the guess for a reader; `at_least` where not all rows were looked at."""
@@ -100,6 +111,9 @@ def estimate(recipe: Recipe, train: Sequence[Record], sizes: Sizes) -> Estimate:
     if recipe.pretrain.steps:
         tokens["pretrain"] = recipe.pretrain.steps * recipe.pretrain.batch * most
         work["pretrain"] = tokens["pretrain"] * (_work(sizes, most) + 6 * head)
+    steps = {stage: float(getattr(recipe, stage).steps or 0) for stage in tokens}
+    steps["train"] = steps["train"] or tokens["train"] / mean / recipe.train.batch
+    longest = {"train": max(lengths), "pretrain": float(most)}
     stages: dict[str, Stage] = {"train": recipe.train, "pretrain": recipe.pretrain}
     dtype = {stage: _dtype(stages[stage], machine) for stage in tokens}
     gflops = {stage: _gflops(dtype[stage], recipe, machine) for stage in tokens}
@@ -113,6 +127,7 @@ def estimate(recipe: Recipe, train: Sequence[Record], sizes: Sizes) -> Estimate:
         seconds=seconds,
         cost=training_cost(seconds, recipe.machine.price_per_hour),
         memory_bytes=round(max(_memory(recipe, sizes, stage, max(lengths)) for stage in tokens)),
+        loads={s: Load(steps[s], tokens[s], longest[s], work[s]) for s in tokens},
     )
 
 
