@@ -152,7 +152,7 @@ class NextToken:
             before = tuple(ids[max(0, start - most // 2) : start])
             size = None if start else text_data.size_of(text)
             note = Window(before, size=size)
-            found.append(Example(own, [0] * len(own), len(own) - 1, of=of, note=note))
+            found.append(Example(own, [0] * len(own), of=of, note=note))
         return found
 
     def _choices(self, of: int, record: Record) -> list[Example]:
@@ -177,7 +177,7 @@ class NextToken:
             cut = max(0, len(context) - room)
             note = Window(tuple(context[cut:-1]), choice=True)
             own = [context[-1], *own]
-            found.append(Example(own, [0] * len(own), len(own) - 1, cut=cut, of=of, note=note))
+            found.append(Example(own, [0] * len(own), cut=cut, of=of, note=note))
         return found
 
     def collate(self, examples: Sequence[Example]) -> "Batch":

@@ -52,7 +52,7 @@ ROWS: dict[str, list[Record]] = {
     ],
 }  # fmt: skip
 SETTINGS: dict[str, dict[str, Any]] = {
-    "clm": {"data": {"max_tokens": 8}, "model": {"architecture": "decoder"}},
+    "clm": {"data": {"max_tokens": 64}, "model": {"architecture": "decoder"}},
     "embed": {"data": {"columns": {"text_pair": "text_pair"}}},
     "qa": {"data": {"max_tokens": 64}},
     "seq2seq": {"model": {"architecture": "encoder-decoder"}, "seq2seq": {"longest": 12}},
