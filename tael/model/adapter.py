@@ -63,10 +63,12 @@ class Adapted(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Return (B, T, F)."""
         a_RD, b_FR = self._whole()
-        low_BTR = F.linear(self.dropout(x_BTD), a_RD)
+        low_NR = F.linear(self.dropout(x_BTD), a_RD).flatten(0, -2)
+        out_BTF = F.linear(x_BTD, self.weight, None if self._directed else self.bias)
+        # Summed within the product: no other (B, T, F) is written, read and added, both ways.
+        out_BTF = torch.addmm(out_BTF.flatten(0, -2), low_NR, b_FR.T).view_as(out_BTF)
         if not self._directed:
-            return F.linear(x_BTD, self.weight, self.bias) + F.linear(low_BTR, b_FR)
-        out_BTF = F.linear(x_BTD, self.weight) + F.linear(low_BTR, b_FR)
+            return out_BTF
         out_BTF = out_BTF * self._lengths(self.weight + b_FR.detach() @ a_RD.detach())
         return out_BTF if self.bias is None else out_BTF + self.bias
 
