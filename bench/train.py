@@ -27,9 +27,26 @@ from typing import Any
 
 import torch
 from training import groups
+from training.causes import causes
 from training.groups import Sizes
+from training.profile import shares
+from training.quality import quality
+from training.texts import shared
+
+
+def look(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Return where tael's steps spend their time."""
+    found = {}
+    for name, made in (("mlm", groups.masked), ("clm", groups.causal)):
+        if name in options.only:
+            (folder / name).mkdir()
+            _, tael = made(folder / name, options)
+            found[name] = shares(tael.work, options.warm, options.rounds)
+    return found
+
 
 GROUPS = {"mlm": groups.mlm, "clm": groups.clm, "lora": groups.lora}
+ASIDE = {"causes": causes, "quality": quality, "profile": look}
 FULL, TINY = Sizes(6, 384, 32), Sizes(2, 32, 16)
 
 
@@ -41,13 +58,17 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     found: dict[str, Any] = {
         "threads": options.threads, "rounds": options.rounds, "machine": machine(),
+        "texts": "shared" if shared() else "drawn",
     }  # fmt: skip
-    for name in options.only:
+    names = [name for name in ASIDE if getattr(options, name)] or options.only
+    for name in names:
         with tempfile.TemporaryDirectory() as folder:
-            result = GROUPS[name](Path(folder), options)
+            result = (GROUPS | ASIDE)[name](Path(folder), options)
         print(json.dumps({name: result}), flush=True)
-        found |= {key: value for key, value in result.items() if not isinstance(value, dict)}
-        found[name] = {key: value for key, value in result.items() if isinstance(value, dict)}
+        if name in GROUPS:
+            found |= {key: value for key, value in result.items() if not isinstance(value, dict)}
+            result = {key: value for key, value in result.items() if isinstance(value, dict)}
+        found[name] = result
     print(json.dumps(found))
 
 
@@ -59,11 +80,22 @@ def arguments(line: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="that count; 12 by default")
     parser.add_argument("--warm", type=int, default=2, help="first steps that do not count")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--compile", action="store_true", help="the Trainer's best is compiled too")
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="the Trainer's best and the loop are compiled too (not in --quick)",
+    )
+    parser.add_argument("--causes", action="store_true", help="the gain, one habit at a time")
+    parser.add_argument("--quality", action="store_true", help="dev loss after as many tokens")
+    parser.add_argument("--seeds", type=int, default=3, help="of --quality")
+    parser.add_argument("--profile", action="store_true", help="where a step spends its time")
     parser.add_argument("--alone", action="store_true", help="tael's side only, without the peers")
     parser.add_argument("--tiny", action="store_true", help="a toy model: does it run at all?")
     options = parser.parse_args(line)
     options.rounds = options.rounds or (3 if options.quick else 12)
+    if options.compile is None:
+        options.compile = not options.quick
     options.sizes = TINY if options.tiny else FULL
     return options
 

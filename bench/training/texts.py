@@ -1,6 +1,7 @@
 """The texts that all sides learn from: English, one a line, of the lengths that texts have."""
 
 import csv
+import itertools
 import json
 import os
 import random
@@ -10,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-__all__ = ["DATA", "english", "natural", "tokens", "write_pieces"]
+__all__ = ["DATA", "english", "natural", "shared", "tokens", "write_pieces"]
 
 DATA = Path(os.environ.get("TAEL_DATA", Path(__file__).parents[3] / "shared/data"))
+_WORDS = 300_000
 _SOURCES = (
     "lm_en_tinyshakespeare/input.txt",
     "sum_en_dialogsum/dev.jsonl",
@@ -21,15 +23,21 @@ _SOURCES = (
 )
 
 
-def english() -> tuple[list[str], str]:
-    """Return the words of a running English text, and where it is from.
+def shared() -> bool:
+    """Whether the shared texts are there."""
+    return all((DATA / name).exists() for name in _SOURCES)
+
+
+def english() -> list[str]:
+    """Return the words of a running English text.
 
     Without the shared data they are drawn: 20,000 made-up words, by Zipf's law and by the word
     before, so that there is something to learn.
     """
-    if not all((DATA / name).exists() for name in _SOURCES):
-        return list(_drawn(400_000)), "drawn"
-    return [word for name in _SOURCES for word in _read(DATA / name).split()], "shared"
+    if not shared():
+        return list(_drawn(_WORDS))
+    words = (word for name in _SOURCES for word in _read(DATA / name).split())
+    return list(itertools.islice(words, _WORDS))
 
 
 def write_pieces(
@@ -55,7 +63,7 @@ def natural(mean: float, longest: int) -> Iterator[int]:
     """Yield lengths for ever, log-normal and cut at `longest`, about `mean` on average."""
     luck = np.random.default_rng(0)
     while True:
-        yield int(np.clip(luck.lognormal(np.log(mean * 1.13), 0.6), 8, longest))
+        yield int(np.clip(luck.lognormal(np.log(mean), 0.6), 8, longest))
 
 
 def tokens(path: Path, tokenizer: Tokenizer) -> list[list[int]]:

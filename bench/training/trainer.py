@@ -92,18 +92,21 @@ def training(
         nonlocal tell_now
         tell_now = tell
         with tempfile.TemporaryDirectory() as folder:
+            # The rate stays where it is, for ever: the bench ends the loop.
+            usual = {
+                "num_train_epochs": 1000,
+                "learning_rate": 1e-4,
+                "lr_scheduler_type": "constant",
+            }
             arguments = transformers.TrainingArguments(
                 output_dir=folder,
                 bf16=True,
                 use_cpu=True,
                 per_device_train_batch_size=batch,
-                num_train_epochs=1000,
-                learning_rate=1e-4,
-                lr_scheduler_type="constant",
                 save_strategy="no",
                 report_to="none",
                 disable_tqdm=True,
-                **settings,
+                **usual | settings,
             )
             Told(
                 model=model,
