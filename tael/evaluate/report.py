@@ -179,10 +179,11 @@ def _comparison(evidence: Evidence, findings: Findings) -> Html:
     )  # fmt: skip
     note = say(
         "Every system answered the same records, so they are compared in pairs: the difference has "
-        "its own 95 % interval (paired bootstrap) and p is that of {test}. What was chosen for "
-        "TF-IDF was chosen on dev.",
+        "its own 95 % interval (paired bootstrap) and p is that of {test}.",
         test=say("McNemar's exact test") if metric == "accuracy" else say("the bootstrap"),
     )
+    if "tfidf" in findings.baselines:
+        note += say(" What was chosen for TF-IDF was chosen on dev.")
     numeric = set(range(1, len(shown) + 3))
     return Html(page.table(headings, rows, numeric=numeric, strong={0}) + page.paragraph(note))
 

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 from tael.data.record import Record
 from tael.task.base import Answer
-from tael.task.scheme import OUTSIDE, Chunk, bio, chunks
-from tael.task.spans import Span
-from tael.task.tag_data import Scheme, tags_of, words_in
+from tael.task.scheme import OUTSIDE, Chunk, chunks
+from tael.task.tag_data import Scheme, spans_at, tags_of, words_in
 
 __all__ = ["Dictionary"]
 
@@ -27,9 +26,9 @@ class Dictionary:
         counts: defaultdict[Words, Counter[str]] = defaultdict(Counter)
         rows: list[tuple[Words, list[str]]] = []
         for record in records:
-            text, places, _ = words_in(record)
-            words = tuple(text[start:end] for start, end in places)
-            tags = tags_of(record, places, scheme) or []
+            source = words_in(record)
+            words = tuple(source.text[start:end] for start, end in source.cells)
+            tags = tags_of(record, source.cells, scheme) or []
             rows.append((words, tags))
             if scheme == "plain":
                 for word, tag in zip(words, tags, strict=True):
@@ -47,7 +46,7 @@ class Dictionary:
                     outside = all(tag == OUTSIDE for tag in tags[first:end])
                     if outside and words[first:end] in counts:
                         counts[words[first:end]][OUTSIDE] += 1
-        known = {words: found.most_common(1)[0][0] for words, found in counts.items()}
+        known = {words: of.most_common(1)[0][0] for words, of in counts.items()}
         return cls(scheme, {w: kind for w, kind in known.items() if kind != OUTSIDE}, OUTSIDE)
 
     def predict(self, records: Sequence[Record]) -> list[Answer]:
@@ -55,8 +54,8 @@ class Dictionary:
         return [self._answer(record) for record in records]
 
     def _answer(self, record: Record) -> Answer:
-        text, places, _ = words_in(record)
-        words = tuple(text[start:end] for start, end in places)
+        source = words_in(record)
+        words = tuple(source.text[start:end] for start, end in source.cells)
         if self._scheme == "plain":
             tags = [self._known.get((word,), self._other) for word in words]
             return {"tokens": list(words), "tags": tags}
@@ -74,8 +73,4 @@ class Dictionary:
             if end is not None:
                 found.append((self._known[words[at:end]], at, end))
             at = end or at + 1
-        spans: list[Span] = [
-            {"type": kind, "start": places[first][0], "end": places[end - 1][1]}
-            for kind, first, end in chunks(bio(found, len(words)))
-        ]
-        return {"spans": [{**s, "text": text[s["start"] : s["end"]]} for s in spans]}
+        return {"spans": spans_at(found, source.text, source.cells)}

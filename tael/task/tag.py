@@ -26,9 +26,8 @@ from tael.task.answer import finite, owners, read_off
 from tael.task.base import Answer, Example, Group, Lesson, Predictor, Tally
 from tael.task.dictionary import Dictionary
 from tael.task.outcomes import Outcomes, figures
-from tael.task.scheme import best_path, chunks, labels_of
-from tael.task.spans import Place
-from tael.task.tag_data import Scheme
+from tael.task.scheme import best_path, bio, chunks, labels_of
+from tael.task.tag_data import Scheme, Words, labels_in, spans_at, words_in
 from tael.task.tag_score import outcomes
 from tael.task.tag_wire import TagRecord, response_of
 
@@ -43,15 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Tag"]
 
 _OVERLAP = 0.25  # of a window that the next one reads again
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A record as words: what decoding needs of it."""
-
-    text: str
-    places: list[Place]
-    given: bool  # the words are tokens that the record brought
+_NOTHING = -100  # is learned here
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +50,7 @@ class Window:
     """A stretch of words that is computed together; those of `at` are answered from it."""
 
     at: list[int]  # where in the ids the first token of each of its own words stands
-    source: Source
+    source: Words
 
 
 class Tag:
@@ -142,7 +133,7 @@ class Tag:
 
     def encode_many(self, records: Sequence[Record]) -> list[Example]:
         """Return `[CLS] words [SEP]` of each record, in windows where it is longer."""
-        sources = [Source(*tag_data.words_in(record)) for record in records]
+        sources = [words_in(record) for record in records]
         encoded = self.tokenizer.encode_batch(
             [self._pieces(source) for source in sources],
             is_pretokenized=True,
@@ -160,7 +151,7 @@ class Tag:
             found += self._windows(of, source, ids, targets)
         return found
 
-    def _pieces(self, source: Source) -> list[str]:
+    def _pieces(self, source: Words) -> list[str]:
         pieces = [source.text[start:end] for start, end in source.places]
         if not self._spaced:
             return pieces
@@ -170,12 +161,14 @@ class Tag:
             for piece, (start, _), last in zip(pieces, source.places, before, strict=False)
         ]
 
-    def _targets(self, record: Record, source: Source) -> list[int] | None:
-        tags = tag_data.tags_of(record, source.places, self.scheme)
-        return None if tags is None else [self._index[tag] for tag in tags]
+    def _targets(self, record: Record, source: Words) -> list[int] | None:
+        labels = labels_in(record, source, self.scheme)
+        if labels is None:
+            return None
+        return [_NOTHING if label is None else self._index[label] for label in labels]
 
     def _windows(
-        self, of: int, source: Source, ids: list[list[int]], targets: list[int] | None
+        self, of: int, source: Words, ids: list[list[int]], targets: list[int] | None
     ) -> Iterator[Example]:
         """Yield the windows of a text; a word is its own window's where it is further inside."""
         room = self.max_tokens - 2
@@ -256,7 +249,11 @@ class Tag:
 
         assert batch.targets is not None, "a batch without tags has no loss"
         return F.cross_entropy(
-            logits.float(), batch.targets, reduction="sum", label_smoothing=self.label_smoothing
+            logits.float(),
+            batch.targets,
+            reduction="sum",
+            ignore_index=_NOTHING,
+            label_smoothing=self.label_smoothing,
         )
 
     def objective(self, network: "Network", batch: "Batch") -> "Tensor":
@@ -264,8 +261,8 @@ class Tag:
         return self.loss(self.logits(network, batch), batch)
 
     def supervised(self, batch: "Batch") -> float:
-        """Return the number of words."""
-        return 0.0 if batch.targets is None else float(len(batch.targets))
+        """Return the number of words that something is learned at."""
+        return 0.0 if batch.targets is None else float((batch.targets != _NOTHING).sum())
 
     # Logits to answers
 
@@ -298,17 +295,22 @@ class Tag:
             answers.append(self._answer(source, [self.labels[c] for c in path], sure))
         return answers
 
-    def _answer(self, source: Source, tags: list[str], sure: list[float]) -> Answer:
-        words = [source.text[start:end] for start, end in source.places]
+    def _answer(self, source: Words, labels: list[str], sure: list[float]) -> Answer:
+        tags = [labels[first] for first in source.firsts]
         if self.scheme == "plain":
-            return {"tokens": words, "tags": tags, "scores": sure}
-        spans = []
-        for kind, first, end in chunks(tags):
-            start, stop = source.places[first][0], source.places[end - 1][1]
-            # As sure as of its most doubtful word.
-            span = {"type": kind, "start": start, "end": stop, "text": source.text[start:stop]}
-            spans.append({**span, "score": min(sure[first:end])})
-        return {"spans": spans, **({"text": source.text, "tags": tags} if source.given else {})}
+            cells = [source.text[start:end] for start, end in source.cells]
+            return {"tokens": cells, "tags": tags, "scores": [sure[at] for at in source.firsts]}
+        found = chunks(tags)
+        bounds = [*source.firsts, len(labels)]
+        spans = [
+            {**span, "score": min(sure[bounds[first] : bounds[end]])}  # of its most doubtful word
+            for span, (_, first, end) in zip(
+                spans_at(found, source.text, source.cells), found, strict=True
+            )
+        ]
+        if not source.given:
+            return {"spans": spans}
+        return {"spans": spans, "text": source.text, "tags": bio(found, len(tags))}
 
     def references(self, records: Sequence[Record]) -> list[Any]:
         """Return the spans of each record, or its tags."""

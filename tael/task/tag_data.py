@@ -1,7 +1,8 @@
 """Records of tagging: tokens with tags, or a text with spans; checked, counted, put into words."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from tael.data.form import Form, Mend, string
@@ -12,8 +13,8 @@ from tael.task.scheme import Chunk, bio, chunks, is_span_tag
 from tael.task.spans import Place, Span, joined, read_spans, token_list, words_of
 
 __all__ = [
-    "METRIC_WORDS", "Scheme", "check", "check_unseen", "forms", "guess", "line", "mistake",
-    "reference", "scheme_of", "survey", "tags_of", "words_in",
+    "METRIC_WORDS", "Scheme", "Words", "check", "check_unseen", "forms", "guess", "labels_in",
+    "line", "mistake", "reference", "scheme_of", "spans_at", "survey", "tags_of", "words_in",
 ]  # fmt: skip
 
 Scheme = Literal["spans", "plain"]
@@ -65,22 +66,63 @@ def _count_inside(text: str, spans: Sequence[Span], counts: Counter[str]) -> Non
     counts["spans that begin or end inside a word: learned as the whole word"] += inside
 
 
-def words_in(record: Record) -> tuple[str, list[Place], bool]:
-    """Return the text, where its words stand, and whether the record brought them as tokens."""
-    if record.get("tokens") is not None:
-        return (*joined(record["tokens"]), True)
-    text = str(record["text"])
-    return text, words_of(text), False
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A record as words, at which labels stand: those of its text, or of each token it brought.
+
+    A token such as 北京 or don't is several words, so that a text is read as its tokens are.
+    `cells` are what tags are given to: the tokens, or the words themselves; `firsts` is the number
+    of the first word of each. `given`: the cells are tokens that the record brought.
+    """
+
+    text: str
+    places: list[Place]
+    cells: list[Place]
+    firsts: list[int]
+    given: bool
 
 
-def tags_of(record: Record, places: Sequence[Place], scheme: Scheme) -> list[str] | None:
-    """Return what is to be learned at each word; None where the record has nothing."""
+def words_in(record: Record) -> Words:
+    """Return the words of a record."""
+    if record.get("tokens") is None:
+        text = str(record["text"])
+        places = words_of(text)
+        return Words(text, places, places, list(range(len(places))), given=False)
+    text, cells = joined(record["tokens"])
+    places, firsts = [], []
+    for start, end in cells:
+        firsts.append(len(places))
+        inside = [(start + a, start + b) for a, b in words_of(text[start:end])]
+        places += inside or [(start, end)]
+    return Words(text, places, cells, firsts, given=True)
+
+
+def tags_of(record: Record, cells: Sequence[Place], scheme: Scheme) -> list[str] | None:
+    """Return the tag of each cell, spans as BIO; None where the record has nothing."""
     if record.get("tags") is not None:
         tags = record["tags"]
         return bio(chunks(tags), len(tags)) if scheme == "spans" else list(tags)
     if record.get("spans") is None:
         return None
-    return bio(_chunks(record["spans"], places), len(places))
+    return bio(_chunks(record["spans"], cells), len(cells))
+
+
+def labels_in(record: Record, words: Words, scheme: Scheme) -> list[str | None] | None:
+    """Return what is learned at each word, None at a word that nothing is learned at.
+
+    Within a token that is inside a span, all words are; a plain tag stands at the first alone.
+    """
+    tags = tags_of(record, words.cells, scheme)
+    if tags is None:
+        return None
+    if scheme == "plain":
+        labels: list[str | None] = [None] * len(words.places)
+        for first, tag in zip(words.firsts, tags, strict=True):
+            labels[first] = tag
+        return labels
+    bounds = [*words.firsts, len(words.places)]
+    spans = [(kind, bounds[first], bounds[end]) for kind, first, end in chunks(tags)]
+    return list(bio(spans, len(words.places)))
 
 
 def _chunks(spans: Sequence[Span], places: Sequence[Place]) -> list[Chunk]:
@@ -101,14 +143,17 @@ def reference(record: Record, scheme: Scheme) -> Any:
     """Return the tags of a record, or its spans with their words, in the places of its text."""
     if scheme == "plain":
         return list(record["tags"])
-    text, places, _ = words_in(record)
-    spans = record.get("spans")
+    spans = record.get("spans") or []
     if record.get("tags") is not None:
-        spans = [
-            {"type": kind, "start": places[first][0], "end": places[end - 1][1]}
-            for kind, first, end in chunks(record["tags"])
-        ]
-    return [{**span, "text": text[span["start"] : span["end"]]} for span in spans or ()]
+        text, cells = joined(record["tokens"])
+        return spans_at(chunks(record["tags"]), text, cells)
+    return [{**one, "text": record["text"][one["start"] : one["end"]]} for one in spans]
+
+
+def spans_at(found: Iterable[Chunk], text: str, cells: Sequence[Place]) -> list[Span]:
+    """Return spans of cells as spans of characters, with the characters."""
+    ends = [(kind, cells[first][0], cells[end - 1][1]) for kind, first, end in found]
+    return [{"type": kind, "start": a, "end": b, "text": text[a:b]} for kind, a, b in ends]
 
 
 def scheme_of(records: Sequence[Record]) -> Scheme:

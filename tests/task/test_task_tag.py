@@ -119,6 +119,16 @@ def test_tokens_are_answered_with_a_tag_each_and_text_to_count_in(tokenizer: Tok
     assert [one["text"] for one in answer["spans"]] == ["小明", "Rome"]
 
 
+def test_a_text_is_read_as_its_tokens_are(tokenizer: Tokenizer) -> None:
+    task = tag(tokenizer)
+    tokens = task.encode({"tokens": ["北京", "don't", "Rome"], "tags": ["B-place", "O", "B-place"]})
+    text = task.encode({"text": "北京don't Rome"})
+    assert tokens.ids == text.ids
+    assert [task.labels[c] for c in tokens.target] == [
+        "B-place", "I-place", "O", "O", "O", "B-place",
+    ]  # fmt: skip
+
+
 def test_a_network_that_answers_nan_is_told(tokenizer: Tokenizer) -> None:
     task = tag(tokenizer)
     examples = task.encode_many([{"text": "北京"}])
