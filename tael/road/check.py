@@ -24,7 +24,7 @@ from tael.task.base import TASKS, find
 from tael.train.rates import curves, drawn
 from tael.train.rates import page as rate_page
 
-__all__ = ["Checked", "check", "check_terms", "plot_rate"]
+__all__ = ["Checked", "check", "check_terms", "plot_rate", "sizes_of"]
 
 _SIZES = (  # of a checkpoint, as its config.json may call them
     ("hidden_size", "dim"), ("num_hidden_layers", "n_layers"),
@@ -96,7 +96,7 @@ def check(recipe: Recipe, *, full: bool = False) -> Checked:
     """
     _check_task(recipe.task)
     _check_files(recipe)
-    sizes = _sizes(recipe)
+    sizes = sizes_of(recipe)
     check_terms(recipe)
     data = recipe.data
     limit = None if full else _FIRST_ROWS
@@ -182,7 +182,8 @@ def check_terms(recipe: Recipe) -> None:
         raise DataError(f"{traffic}: no such file; price.traffic names it")
 
 
-def _sizes(recipe: Recipe) -> Sizes:
+def sizes_of(recipe: Recipe) -> Sizes:
+    """Return the sizes of the recipe's model; CheckpointError for a folder that does not say."""
     model = recipe.model
     hidden, layers, ffn, vocab = model.hidden, model.layers, model.ffn, recipe.tokenizer.vocab
     if model.from_ is not None:
