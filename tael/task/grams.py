@@ -53,11 +53,12 @@ class SharedWords:
         texts = [str(record[role]) for record in train for role in _TEXTS if role in record]
         judged = dev or train
         references = judge.references(judged)
-        both = [cls(analyzer, texts) for analyzer in ("word", "char")]
-        return max(
-            both,
-            key=lambda one: judge.metrics(one.predict(judged), references)[judge.metric],
-        )
+
+        def liked(one: "SharedWords") -> float:
+            value = judge.metrics(one.predict(judged), references)[judge.metric]
+            return value if math.isfinite(value) else -math.inf  # no two answers differ
+
+        return max((cls(analyzer, texts) for analyzer in ("word", "char")), key=liked)
 
     def predict(self, records: Sequence[Record]) -> list[Answer]:
         """Return the cosine of each pair, or the nearer text of each triple."""
