@@ -87,7 +87,7 @@ def main() -> None:
 def texts(path: Path, count: int) -> list[str]:
     """Return English texts of mixed lengths."""
     tokenizer = load_tokenizer(resolve(MINILM))
-    write_pieces(path, english()[: 100 * count], tokenizer, natural(MEAN, LONGEST))
+    write_pieces(path, english(100 * count), tokenizer, natural(MEAN, LONGEST))
     return path.read_text("utf-8").splitlines()[:count]
 
 

@@ -96,7 +96,7 @@ def arguments(line: list[str] | None = None) -> argparse.Namespace:
     options.rounds = options.rounds or (3 if options.quick else 12)
     if options.compile is None:
         options.compile = not options.quick
-    options.sizes = TINY if options.tiny else FULL
+    options.sizes, options.words = (TINY, 20_000) if options.tiny else (FULL, 300_000)
     return options
 
 

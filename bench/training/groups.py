@@ -60,7 +60,9 @@ def mlm(folder: Path, options: Namespace) -> dict[str, Any]:
 def masked(folder: Path, options: Namespace) -> tuple[Network, Side]:
     """Write the texts and a new BERT; return it, and tael's side."""
     tokenizer = load_tokenizer(resolve(MINILM))
-    write_pieces(folder / "texts.txt", english(), tokenizer, natural(MEAN - 2, LONGEST - 2))
+    write_pieces(
+        folder / "texts.txt", english(options.words), tokenizer, natural(MEAN - 2, LONGEST - 2)
+    )
     network = encoder(options.sizes, tokenizer)
     save_folder(folder / "start", network, tokenizer=tokenizer)
     made = ours.recipe(
@@ -110,8 +112,7 @@ def clm(folder: Path, options: Namespace) -> dict[str, Any]:
     """Measure causal-LM pretraining: a GPT-2, new on every side."""
     network, tael = causal(folder, options)
     tokenizer = load_tokenizer(folder / "start")
-    ids = [one for text in tokens(folder / "texts.txt", tokenizer) for one in text[1:]]
-    sides = [tael, *([] if options.alone else causal_peers(folder, ids, options))]
+    sides = [tael, *([] if options.alone else causal_peers(folder, tokenizer, options))]
     take_turns(sides, warm=options.warm, rounds=options.rounds)
     share = {f"clm_{key}": value for key, value in gemm_share(tael, network, 1.0).items()}
     found = against("clm", sides) | share
@@ -123,7 +124,7 @@ def clm(folder: Path, options: Namespace) -> dict[str, Any]:
 
 def causal(folder: Path, options: Namespace) -> tuple[Network, Side]:
     """Write the texts, a tokenizer and a new GPT-2; return it, and tael's side."""
-    words = english()
+    words = english(options.words)
     lines = [" ".join(words[at : at + 64]) for at in range(0, len(words), 64)]
     tokenizer = train_tokenizer(lines, Units(vocab=UNITS))
     # A row is one text: what opens and closes it included, it has one position more than it reads.
@@ -155,26 +156,29 @@ def gpt2_folder(folder: Path, sizes: Sizes, tokenizer: Tokenizer) -> None:
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
+        bos_token_id=None,
+        eos_token_id=None,
     )
     transformers.GPT2LMHeadModel(config).save_pretrained(folder)
     save_tokenizer(tokenizer, folder, BLOCK, writes=True)
 
 
-def causal_peers(folder: Path, ids: list[int], options: Namespace) -> list[Side]:
+def causal_peers(folder: Path, tokenizer: Tokenizer, options: Namespace) -> list[Side]:
     """Return the Trainer as the causal-LM example runs it, and nanoGPT's loop, plain, compiled."""
     import transformers
 
     from training import trainer
     from training.nanogpt import GPT, loop
 
-    sizes = options.sizes
+    sizes, vocab = options.sizes, tokenizer.get_vocab_size()
+    ids = [one for text in tokens(folder / "texts.txt", tokenizer) for one in text[1:]]
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder / "start")
     work = trainer.training(
         theirs, trainer.blocks(ids, BLOCK), transformers.default_data_collator, BLOCKS
     )
     sides = [Side("trainer", work)]
     for name in ("plain", *(["compiled"] if options.compile else [])):
-        model = GPT(UNITS, BLOCK, sizes.hidden, sizes.layers, wide_heads(sizes))
+        model = GPT(vocab, BLOCK, sizes.hidden, sizes.layers, wide_heads(sizes))
         run = loop(model, ids, block=BLOCK, batch=BLOCKS, compiled=name == "compiled")
         sides.append(Side(f"nanogpt_{name}", run))
     return sides
@@ -189,7 +193,9 @@ def lora(folder: Path, options: Namespace) -> dict[str, Any]:
     """Measure LoRA: two classes of text on the packaged MiniLM."""
     base = resolve(MINILM)
     tokenizer = load_tokenizer(base)
-    write_pieces(folder / "texts.txt", english(), tokenizer, natural(MEAN - 2, LONGEST - 2))
+    write_pieces(
+        folder / "texts.txt", english(options.words), tokenizer, natural(MEAN - 2, LONGEST - 2)
+    )
     lines = (folder / "texts.txt").read_text("utf-8").splitlines()
     labels = [len(line) % 2 for line in lines]  # there is nothing to learn, and nothing is judged
     with (folder / "texts.csv").open("w", encoding="utf-8", newline="") as file:

@@ -24,7 +24,7 @@ LEARNING = {"rate": 2e-3, "warmup": 0.1, "schedule": "linear", "decay": 0.01}
 
 def quality(folder: Path, options: Namespace) -> dict[str, Any]:
     """Return the dev loss of both over the seeds, and the mean difference with its error."""
-    words = english()
+    words = english(options.words)
     lines = [" ".join(words[at : at + 64]) for at in range(0, len(words), 64)]
     tokenizer = train_tokenizer(lines, Units(vocab=UNITS))
     write_pieces(folder / "all.txt", words, tokenizer, natural(MEAN - 2, LONGEST - 2))

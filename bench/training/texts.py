@@ -14,7 +14,6 @@ from tokenizers import Tokenizer
 __all__ = ["DATA", "english", "natural", "shared", "tokens", "write_pieces"]
 
 DATA = Path(os.environ.get("TAEL_DATA", Path(__file__).parents[3] / "shared/data"))
-_WORDS = 300_000
 _SOURCES = (
     "lm_en_tinyshakespeare/input.txt",
     "sum_en_dialogsum/dev.jsonl",
@@ -28,16 +27,16 @@ def shared() -> bool:
     return all((DATA / name).exists() for name in _SOURCES)
 
 
-def english() -> list[str]:
-    """Return the words of a running English text.
+def english(count: int) -> list[str]:
+    """Return the first words of a running English text, `count` at most.
 
     Without the shared data they are drawn: 20,000 made-up words, by Zipf's law and by the word
     before, so that there is something to learn.
     """
     if not shared():
-        return list(_drawn(_WORDS))
+        return list(_drawn(count))
     words = (word for name in _SOURCES for word in _read(DATA / name).split())
-    return list(itertools.islice(words, _WORDS))
+    return list(itertools.islice(words, count))
 
 
 def write_pieces(
@@ -55,6 +54,7 @@ def write_pieces(
             text, room = [], next(lengths)
         text.append(word)
         room -= size
+    texts.append(" ".join(text))
     random.Random(0).shuffle(texts)
     path.write_text("\n".join(texts) + "\n", "utf-8")
 
