@@ -14,6 +14,7 @@ from tael.evaluate.score import score
 from tael.recipe.load import load_recipe
 from tael.recipe.schema import Recipe
 from tael.road.served import Remote
+from tael.road.writer import evaluate_writer, writes_alone
 from tael.task.base import Predictor, find
 from tael.train.run import Run
 
@@ -38,8 +39,15 @@ def evaluate(
     with the API key `key`.
     `data` is a labelled file in the recipe's format, unless `overrides` (`data.columns.text=…`)
     say otherwise; None takes the run's own test split. No row of it is dropped: an empty text is
-    answered like any other. Raises DataError for missing or unknown labels, with their places.
+    answered like any other. `run` may also be a model that writes (a GGUF file, a folder): texts
+    are measured, and pairs and choices judged, by likelihood. Raises DataError for missing or
+    unknown labels, with their places.
     """
+    if writes_alone(Path(run)):
+        for name, given in (("--variant", variant), ("--served", served)):
+            if given is not None:
+                raise UsageError(f"{name} has no effect: {run} is a model, not a run")
+        return evaluate_writer(Path(run), data, overrides)
     opened = Run(Path(run))
     if data is None:
         if overrides:

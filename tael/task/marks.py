@@ -38,10 +38,21 @@ def marks(lexicon: Lexicon) -> Marks:
             "tokenizer: no token closes a text, so a model could not learn to stop; name one as "
             "eos_token in its tokenizer_config.json"
         )
-    bos = roles.bos if roles.bos is not None else roles.cls
-    # GPT-2 has one token for both: a text would begin with its end, which is how it was trained.
     pad = roles.pad if roles.pad is not None else eos
-    return Marks(bos, eos, pad, roles.mask)
+    return Marks(_opening(lexicon), eos, pad, roles.mask)
+
+
+def _opening(lexicon: Lexicon) -> int | None:
+    """Return what a text begins with: what the tokenizer's own template puts there.
+
+    A model whose texts begin with nothing may name a bos token all the same, for conversations.
+    Where one token ends and begins (GPT-2), a text was read behind the end of the one before.
+    """
+    tokenizer, roles = lexicon.tokenizer, lexicon.roles
+    wrapped = tokenizer.encode("a").ids
+    if wrapped[0] != tokenizer.encode("a", add_special_tokens=False).ids[0]:
+        return int(wrapped[0])
+    return roles.bos if roles.bos == roles.eos else None
 
 
 def sentinels(tokenizer: Tokenizer) -> list[int]:
