@@ -16,6 +16,9 @@ from tael.data.prepare import prepare
 from tael.data.record import Record, place
 from tael.errors import CheckpointError, DataError, RecipeError, UsageError
 from tael.files import write_text
+from tael.model.config import ModelConfig
+from tael.model.families import find as find_family
+from tael.model.fresh import new_config
 from tael.recipe.load import near
 from tael.recipe.package import resolve
 from tael.recipe.schema import Compress, Recipe
@@ -194,7 +197,17 @@ def sizes_of(recipe: Recipe) -> Sizes:
             names = ", ".join(" or ".join(names) for names in _SIZES)
             raise CheckpointError(f"{model.from_}/config.json: needs whole numbers {names}")
         hidden, layers, ffn, vocab = sizes
-    return Sizes(hidden, layers, ffn, vocab)
+        return Sizes(hidden, layers, ffn, vocab, _read(config))
+    fresh = new_config(model, vocab, recipe.data.max_tokens)
+    return Sizes(hidden, layers, ffn, vocab, fresh)
+
+
+def _read(config: dict[str, Any]) -> ModelConfig | None:
+    """Return all that a checkpoint says of itself; None where opening it will be refused."""
+    try:
+        return find_family(config.get("model_type")).read(config)
+    except (CheckpointError, ArithmeticError, LookupError, TypeError, ValueError):
+        return None
 
 
 def _checkpoint_config(source: str) -> dict[str, Any]:

@@ -1,18 +1,18 @@
 """What training will take in time, memory and money, guessed before any of it is spent.
 
 Arithmetic: 6 operations a parameter and token, 2 forward and 4 backward (Kaplan et al. 2020,
-arXiv:2001.08361, 2.1), and attention's products beside them. Memory: weights, gradients, two
-moments and the best weights in float32, and the activations of one micro-batch (linear in its
-tokens, as in Korthikanti et al. 2022, arXiv:2205.05198, 4.1: fused attention keeps no scores).
+arXiv:2001.08361, 2.1), and attention's products beside them. Memory: `tael.train.memory`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tael.data.record import Record
-from tael.machine.probe import Machine, cores, memory_bytes, remembered
+from tael.machine.probe import Machine, cores, remembered
 from tael.machine.tariff import training_cost
+from tael.model.config import ModelConfig
 from tael.recipe.schema import Recipe, Stage
+from tael.train.memory import available_bytes, predict
 
 __all__ = ["Estimate", "Load", "Sizes", "estimate"]
 
@@ -22,11 +22,6 @@ _PEAK_PER_CORE = 50.0  # GFLOP/s in float32, where this machine was not measured
 # in bfloat16 on two. In bfloat16 the products are quick, and what is not a product weighs more.
 _REACHED = {"float32": 0.6, "bfloat16": 0.3}
 _SCORING = 1.15  # dev and train are scored on the way, for about this share of training's time
-# Values a token and layer that stay for the backward pass, their gradients, and what the allocator
-# does not give back: measured at 4 x 256 (0.9 GB with 32 rows of 96 tokens, 2.4 GB with 128) and
-# at 6 x 384 (1.6 GB with 32); about as much in bfloat16, whose copies make up for its width.
-_KEPT_HIDDEN, _KEPT_FFN = 16, 6
-_PROCESS = 350e6  # bytes of a process that has loaded torch and done nothing
 
 
 @dataclass(frozen=True)
@@ -37,11 +32,18 @@ class Sizes:
     layers: int
     ffn: int
     vocab: int
+    config: ModelConfig | None = None  # all of it, where it is known
 
     @property
     def blocks(self) -> int:
         """Parameters that every token meets."""
         return self.layers * (4 * self.hidden * self.hidden + 2 * self.hidden * self.ffn)
+
+    @property
+    def whole(self) -> ModelConfig:
+        """All sizes and parts; those that are not known as BERT has them."""
+        heads = max(1, self.hidden // 64)
+        return self.config or ModelConfig(self.vocab, self.hidden, self.layers, heads, self.ffn)
 
     @property
     def parameters(self) -> int:
@@ -86,7 +88,7 @@ class Estimate:
             f"{speeds}, {'from measured peaks' if self.measured else 'assumed'}); "
             f"variants and prices come on top"
         )
-        here = memory_bytes()
+        here = available_bytes()
         if here and self.memory_bytes > 0.9 * here:
             line += (
                 f"; this machine has {here / 1e9:.1f} GB: set train.micro_batch (and "
@@ -126,7 +128,19 @@ def estimate(recipe: Recipe, train: Sequence[Record], sizes: Sizes) -> Estimate:
         dtype=dtype,
         seconds=seconds,
         cost=training_cost(seconds, recipe.machine.price_per_hour),
-        memory_bytes=round(max(_memory(recipe, sizes, stage, max(lengths)) for stage in tokens)),
+        memory_bytes=round(
+            max(
+                predict(
+                    sizes.whole,
+                    recipe,
+                    stage,
+                    dtype=dtype[stage],
+                    longest=longest[stage],
+                    steps=steps[stage],
+                ).total
+                for stage in tokens
+            )
+        ),
         loads={s: Load(steps[s], tokens[s], longest[s], work[s]) for s in tokens},
     )
 
@@ -147,21 +161,6 @@ def _gflops(dtype: str, recipe: Recipe, machine: Machine | None) -> float:
     peak = peak or _PEAK_PER_CORE * cores()
     threads = min(recipe.machine.threads or cores(), cores())
     return _REACHED[dtype] * peak * threads / cores()
-
-
-def _memory(recipe: Recipe, sizes: Sizes, stage: str, longest: float) -> float:
-    held = 4 * 4 * sizes.parameters  # weights, gradients, two moments
-    if stage == "train":
-        rows = recipe.train.micro_batch or recipe.train.batch
-        tokens, logits = rows * longest, 0.0
-        held += 4 * sizes.parameters  # the best weights so far
-    else:
-        rows = recipe.pretrain.micro_batch or recipe.pretrain.batch
-        tokens = rows * recipe.data.max_tokens
-        # Scores of the hidden positions, their float32 copy and the gradient of each.
-        logits = 4 * 4 * recipe.pretrain.mask * tokens * sizes.vocab
-    kept = tokens * sizes.layers * (_KEPT_HIDDEN * sizes.hidden + _KEPT_FFN * sizes.ffn) * 4
-    return _PROCESS + held + kept + logits
 
 
 def _guess_tokens(text: str) -> float:

@@ -20,6 +20,7 @@ from tael.task.base import Task, save_task
 from tael.train.batches import Labelled
 from tael.train.depth import freeze
 from tael.train.judge import Sample, sample, verdict
+from tael.train.lessons import check_lessons
 from tael.train.loop import Course, Outcome, fit
 from tael.train.seeds import ADAPTERS, HEAD, RECORDS, mix
 from tael.train.sitting import Sitting, owned
@@ -44,6 +45,8 @@ def fine_tune(
     wholes = {s: Sample(s, records[s], task.encode_many(records[s])) for s in ("dev", "train")}
     if run.team.first:
         _say_what_is_cut(run, wholes)
+    for told in check_lessons(task, records["train"], wholes["train"].examples, run.recipe):
+        run.track.progress.say(told)
     stage, network = run.recipe.train, _network(run, task, start)
     if stage.freeze is not None:
         freeze(network, stage.freeze)
@@ -61,6 +64,13 @@ def fine_tune(
         evaluations=stage.evaluations,
         keep_best=bool(records["dev"]),
         team=run.team,
+    )
+    run.afford(
+        network.config,
+        "train",
+        rows=batches.micro_batch,
+        longest=max(map(len, wholes["train"].examples)),
+        steps=course.steps,
     )
     watched = _watched(course, wholes)
     with run.track.phase("train"):

@@ -43,6 +43,9 @@ def pretrain(run: Sitting, start: Path | ModelConfig, texts: Texts, tokenizer: T
         keep_best=False,  # the last weights are the ones whose rate has come down
         team=run.team,
     )
+    longest = recipe.data.max_tokens
+    rows = batches.micro_batch
+    run.afford(network.config, "pretrain", rows=rows, longest=longest, steps=stage.steps)
     dev = batches.dev()
     outcome = fit(
         network,

@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from tael.model.config import ModelConfig
 from tael.recipe.schema import Recipe
 from tael.train.guard import Stop
 from tael.train.lock import Lock, lower_micro_batch
+from tael.train.memory import predict, require
 from tael.train.parallel import ALONE, Team
 from tael.train.track import Track
 
@@ -39,6 +41,18 @@ class Sitting:
         """
         rows = self.team.rows(rows, getattr(self.recipe, stage).batch)
         return min(rows, self.lock.micro_batch.get(stage, rows))
+
+    def afford(
+        self, config: ModelConfig, stage: str, *, rows: int, longest: int, steps: int
+    ) -> None:
+        """Raise RunError where a stage cannot fit into memory; several processes are not judged."""
+        if self.team.size > 1:
+            return
+        dtype = self.lock.dtype[stage]
+        needed = predict(
+            config, self.recipe, stage, dtype=dtype, longest=longest, steps=steps, rows=rows
+        )
+        require(needed, stage)
 
     def lower(self, stage: str, rows: int) -> None:
         """Compute `rows` rows at once from now on, in later sittings too, and say so."""
