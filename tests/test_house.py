@@ -9,8 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tael"
 ROOMS = [
-    "machine", "page", "recipe", "data", "model", "task", "evaluate", "train", "compress",
-    "engine", "price", "serve", "road", "cli",
+    "machine", "page", "recipe", "data", "model", "task", "evaluate", "train", "tune",
+    "compress", "engine", "price", "serve", "road", "cli",
 ]  # fmt: skip
 FREE = {"errors", "files"}  # left of every room
 TOP = {"__init__", "__main__"}  # right of every room: they name what is public

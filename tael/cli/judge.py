@@ -1,5 +1,6 @@
-"""The verbs that judge: a variant's scores, a run's report, a change of the recipe."""
+"""The verbs that judge: a variant's scores, a run's report, a change of the recipe, a rate."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -14,11 +15,14 @@ from tael.cli.options import (
     RecipeFile,
     RunFolder,
     Variant,
+    spoken,
 )
-from tael.cli.show import show_json, show_lines, show_scores
+from tael.cli.show import show_json, show_lines, show_next, show_scores
+from tael.errors import UsageError
+from tael.files import write_text
 from tael.page.words import Lang
 
-__all__ = ["ablate", "evaluate", "report"]
+__all__ = ["ablate", "evaluate", "report", "tune"]
 
 
 def evaluate(
@@ -46,6 +50,36 @@ def evaluate(
         show_json(scores)
     else:
         show_scores(scores)
+
+
+def tune(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    find_rate: Annotated[
+        bool,
+        typer.Option("--find-rate", help="Try 100 learning rates, a step each; NAME-rates.html."),
+    ] = False,
+    lang: Language = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Find what would make RECIPE better, in small trials. Changes no run and no recipe."""
+    from tael.recipe.load import load_recipe
+
+    if not find_rate:
+        raise UsageError("tael tune: say what to look for: --find-rate")
+    loaded = load_recipe(recipe, spoken(overrides, lang))
+    from tael.tune.find_rate import find_rate as try_rates
+    from tael.tune.find_rate import page
+
+    found = try_rates(loaded, progress=not (quiet or as_json))
+    target = Path(f"{loaded.name}-rates.html")
+    write_text(target, page(loaded, found))
+    if as_json:
+        show_json(asdict(found))
+        return
+    show_lines([*found.lines(), f"wrote {target}"])
+    show_next(f"tael run {recipe} {found.stage}.rate={found.suggested:.1e}")
 
 
 def report(

@@ -46,6 +46,7 @@ def lines(
     y: str,
     title: str,
     marks: Sequence[tuple[float, str]] = (),
+    log_x: bool = False,
 ) -> str:
     """Draw each series of (x, y) as a line; `marks` are upright lines with a word beside them."""
     figure, axes = _axes(title, x, y)
@@ -62,6 +63,8 @@ def lines(
             label=name,
             zorder=3 - 0.1 * number,
         )
+    if log_x:
+        _log_ticks(axes)
     for place, word in marks:
         axes.axvline(place, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
         axes.annotate(

@@ -10,9 +10,10 @@ from ruamel.yaml import YAML
 from tael.page.words import words
 
 PACKAGE = Path(__file__).parents[2] / "tael"
-ROOMS = ("evaluate", "price", "data", "train")
+ROOMS = ("evaluate", "price", "data", "train", "tune")
 # Where a room's words are said: its own files, and those that gather what it is told.
-ELSEWHERE = {"evaluate": [PACKAGE / "road" / "report.py"]}
+# A task names its own metrics and baselines.
+ELSEWHERE = {"evaluate": [PACKAGE / "road" / "report.py", *(PACKAGE / "task").glob("*.py")]}
 
 
 def said(room: str) -> set[str]:
