@@ -189,6 +189,12 @@ class Data(Section):
     max_tokens: int = Field(
         128, ge=8, le=8192, description="Longer texts are cut to this many tokens, counted."
     )
+    max_cut: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Largest share of train's tokens that may be cut off; more stops the run.",
+    )
 
     @model_validator(mode="after")
     def _shares_fit(self) -> Self:
