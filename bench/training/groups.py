@@ -54,7 +54,7 @@ def mlm(folder: Path, options: Namespace) -> dict[str, Any]:
     tokenizer = load_tokenizer(folder / "start")
     sides = [tael, *([] if options.alone else masked_trainers(folder, tokenizer, options))]
     take_turns(sides, warm=options.warm, rounds=options.rounds)
-    return against("mlm", sides) | gemm_share(tael, network, MASK)
+    return against("mlm", sides, "trainer_grouped") | gemm_share(tael, network, MASK)
 
 
 def masked(folder: Path, options: Namespace) -> tuple[Network, Side]:
@@ -94,18 +94,17 @@ def masked_trainers(folder: Path, tokenizer: Any, options: Namespace) -> list[Si
         for ids in tokens(folder / "texts.txt", tokenizer)
     ]
 
-    def side(name: str, every: int = 1, **settings: Any) -> Side:
+    def side(name: str, **settings: Any) -> Side:
         model = transformers.AutoModelForMaskedLM.from_pretrained(folder / "start")
-        collate = trainer.masked(theirs)
-        return Side(name, trainer.training(model, rows, collate, TEXTS, every, **settings), steps)
+        return Side(name, trainer.training(model, rows, trainer.masked(theirs), TEXTS, **settings))
 
-    steps = 1
-    sides = [side("trainer")]
-    steps = 3
-    sides.append(side("trainer_grouped", GROUPED, **trainer.BEST))
-    if options.compile:
-        sides.append(side("trainer_compiled", GROUPED, **trainer.BEST, torch_compile=True))
-    return sides
+    best = [side("trainer_grouped", every=GROUPED, **trainer.BEST)]
+    if options.compile and not options.quick:
+        settings = trainer.BEST | {"torch_compile": True}
+        best.append(side("trainer_grouped_compiled", every=GROUPED, **settings))
+    for grouped in best:
+        grouped.steps = 3  # short texts, middling ones and long ones
+    return [side("trainer"), *best]
 
 
 def clm(folder: Path, options: Namespace) -> dict[str, Any]:
@@ -115,11 +114,7 @@ def clm(folder: Path, options: Namespace) -> dict[str, Any]:
     sides = [tael, *([] if options.alone else causal_peers(folder, tokenizer, options))]
     take_turns(sides, warm=options.warm, rounds=options.rounds)
     share = {f"clm_{key}": value for key, value in gemm_share(tael, network, 1.0).items()}
-    found = against("clm", sides) | share
-    for clock in ("", "_cpu") if len(sides) > 2 else ():  # the loop's better form counts
-        kinds = [f"clm_vs_{side.name}{clock}" for side in sides if "nanogpt" in side.name]
-        found[f"clm_vs_nanogpt{clock}"] = min(found[kind] for kind in kinds)
-    return found
+    return against("clm", sides, "nanogpt") | share
 
 
 def causal(folder: Path, options: Namespace) -> tuple[Network, Side]:
@@ -177,10 +172,10 @@ def causal_peers(folder: Path, tokenizer: Tokenizer, options: Namespace) -> list
         theirs, trainer.blocks(ids, BLOCK), transformers.default_data_collator, BLOCKS
     )
     sides = [Side("trainer", work)]
-    for name in ("plain", *(["compiled"] if options.compile else [])):
+    for name in ("nanogpt", *(["nanogpt_compiled"] if options.compile else [])):
         model = GPT(vocab, BLOCK, sizes.hidden, sizes.layers, wide_heads(sizes))
-        run = loop(model, ids, block=BLOCK, batch=BLOCKS, compiled=name == "compiled")
-        sides.append(Side(f"nanogpt_{name}", run))
+        run = loop(model, ids, block=BLOCK, batch=BLOCKS, compiled=name != "nanogpt")
+        sides.append(Side(name, run))
     return sides
 
 
@@ -232,14 +227,21 @@ def adapted_trainer(base: Path, rows: list[dict[str, Any]]) -> Callable[[Tell], 
     return trainer.training(peft.get_peft_model(model, few), rows, collate, TEXTS)
 
 
-def against(group: str, sides: list[Side]) -> dict[str, Any]:
-    """Return tael's ratio to each other side, and everybody's figures."""
+def against(group: str, sides: list[Side], best: str | None = None) -> dict[str, Any]:
+    """Return tael's ratio to each other side, and everybody's figures.
+
+    Where the side `best` ran compiled too, its key has the better of both; `*_plain` the other.
+    """
     tael, *others = sides
-    found: dict[str, Any] = {}
-    for other in others:
-        found[f"{group}_vs_{other.name}"] = round(ratio(tael, other), 3)
-        found[f"{group}_vs_{other.name}_cpu"] = round(ratio(tael, other, "cpu"), 3)
-    return found | {side.name: figures(side) for side in sides}
+    found: dict[str, Any] = {side.name: figures(side) for side in sides}
+    for key, clock in (("", "wall"), ("_cpu", "cpu")):
+        for other in others:
+            found[f"{group}_vs_{other.name}{key}"] = round(ratio(tael, other, clock), 3)
+        plain, compiled = (f"{group}_vs_{best}{kind}{key}" for kind in ("", "_compiled"))
+        if compiled in found:
+            found[f"{group}_vs_{best}_plain{key}"] = found[plain]
+            found[plain] = min(found[plain], found[compiled])
+    return found
 
 
 def gemm_share(tael: Side, network: Network, targets: float) -> dict[str, float]:

@@ -70,6 +70,16 @@ def test_a_ratio_is_the_median_of_the_rounds_own(bench: Any) -> None:
     assert turns.ratio(ours, theirs, "cpu") == 4.0
 
 
+def test_of_a_peer_that_ran_compiled_too_the_better_form_counts(bench: Any) -> None:
+    turns, groups = bench("training.turns"), bench("training.groups")
+    sides = [turns.Side(name, counting([], name)) for name in ("tael", "loop", "loop_compiled")]
+    for side, wall in zip(sides, (1.0, 3.0, 2.0), strict=True):
+        side.turns = [turns.Spent(100, 100, wall, wall)]
+    found = groups.against("clm", sides, "loop")
+    assert found["clm_vs_loop"] == found["clm_vs_loop_compiled"] == 2.0
+    assert found["clm_vs_loop_plain"] == 3.0
+
+
 def test_texts_are_as_long_as_asked_and_no_word_is_lost(bench: Any, tmp_path: Path) -> None:
     from tael.data.tokenizer import load_tokenizer
     from tael.recipe.package import resolve
@@ -107,8 +117,8 @@ def test_the_command_line_says_how_much_is_measured(bench: Any) -> None:
     train = bench("train")
     quick, full = train.arguments(["--quick"]), train.arguments([])
     assert quick.rounds < full.rounds
-    assert full.compile
-    assert not quick.compile
+    assert quick.compile
+    assert not train.arguments(["--no-compile"]).compile
     assert full.sizes.layers == 6
     assert full.only == ["mlm", "clm", "lora"]
 
@@ -131,9 +141,9 @@ def test_the_peers_run_beside_tael(bench: Any, tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="needs the extra bench")
     pytest.importorskip("accelerate", reason="needs the extra bench")
     options: argparse.Namespace = bench("train").arguments(
-        ["--tiny", "--quick", "--rounds", "1", "--warm", "1", "--threads", "1"]
+        ["--tiny", "--no-compile", "--rounds", "1", "--warm", "1", "--threads", "1"]
     )
     found = bench("training.groups").clm(tmp_path, options)
-    for peer in ("trainer", "nanogpt_plain", "nanogpt"):
+    for peer in ("trainer", "nanogpt"):
         assert found[f"clm_vs_{peer}"] > 0
     assert found["trainer"]["padding"] == 0
