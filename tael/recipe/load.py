@@ -19,6 +19,7 @@ from tael.errors import RecipeError
 from tael.recipe.effect import idle
 from tael.recipe.fields import allowed, infos, path_keys, sections
 from tael.recipe.fingerprint import found_value, leaves
+from tael.recipe.objective import misfits
 from tael.recipe.package import REMOTE
 from tael.recipe.schema import Recipe
 from tael.recipe.source import KeyPath, parse, parse_value
@@ -270,6 +271,8 @@ def _finish(draft: _Draft) -> Recipe:
     if recipe is not None:
         for path, message in idle(recipe, written, bad):
             draft.report(path, message, " ")
+        for path, message in misfits(recipe):
+            draft.report(path, message)
     if recipe is None or draft.problems:
         raise RecipeError([text for _, text in sorted(draft.problems, key=lambda at: at[0])])
     return recipe

@@ -160,13 +160,16 @@ def _tokenise(
 def _tokenizer(recipe: Recipe, texts: Texts) -> "tuple[Tokenizer, str]":
     """Return the tokenizer that a run of `recipe` has or would have, and whose it is."""
     from tael.data.tokenizer import load_tokenizer
+    from tael.train.objective import fit_tokenizer
 
     if recipe.model.from_ is not None:
         return load_tokenizer(resolve(recipe.model.from_)), f"tokenizer: of {recipe.model.from_}"
     folder = Path("runs") / recipe.name
     if (folder / "tokenizer").exists() and _is_same(folder, recipe):
         return load_tokenizer(folder / "tokenizer"), f"tokenizer: of the run {folder}"
-    return texts.tokenizer(), "tokenizer: trained for this look, as a run would train it"
+    made = texts.tokenizer()
+    fit_tokenizer(made, recipe)
+    return made, "tokenizer: trained for this look, as a run would train it"
 
 
 def _is_same(folder: Path, recipe: Recipe) -> bool:
@@ -183,12 +186,11 @@ def _packed(recipe: Recipe, texts: Texts, tokenizer: "Tokenizer", show: int) -> 
     from tael.data.corpus import given
     from tael.data.pool import Inline
     from tael.data.shards import build
-    from tael.data.tokenizer import specials
-    from tael.task.mlm import MaskedLM
     from tael.train.batches import PackedText
+    from tael.train.objective import learner_of
     from tael.train.seeds import TEXT, mix
 
-    learner = MaskedLM(specials(tokenizer), tokenizer.get_vocab_size(), recipe.pretrain.mask)
+    learner = learner_of(recipe, tokenizer)
     with tempfile.TemporaryDirectory() as folder:
         first = given(Path(folder, "texts"), islice(texts.corpus, _TEXTS), recipe.data, ())
         shard = build(Path(folder, "rows"), first, tokenizer, recipe.data.max_tokens, Inline())

@@ -5,10 +5,13 @@ from typing import Literal
 
 from tokenizers import AddedToken, Tokenizer, processors
 
-from tael.data.lexicon import Lexicon
+from tael.data.lexicon import Lexicon, Roles, open_lexicon
 from tael.data.tokenizer import specials
 from tael.model.config import ModelConfig
+from tael.model.fresh import new_config
+from tael.model.weights import read_sizes
 from tael.recipe.objective import Architecture, Objective, objective_of
+from tael.recipe.package import resolve
 from tael.recipe.schema import Pretrain, Recipe
 from tael.task.clm import CausalLM
 from tael.task.denoise import Denoising, SpanCorruption
@@ -16,7 +19,7 @@ from tael.task.marks import SENTINELS, marks
 from tael.task.mlm import MaskedLM
 from tael.train.batches import TextLearner
 
-__all__ = ["HEADS", "architecture_of", "fit_tokenizer", "make_learner"]
+__all__ = ["HEADS", "architecture_of", "fit_tokenizer", "learner_of", "make_learner"]
 
 _STACKS: dict[str, Architecture] = {
     "encoder": "encoder", "decoder": "decoder", "both": "encoder-decoder",
@@ -51,6 +54,20 @@ def fit_tokenizer(tokenizer: Tokenizer, recipe: Recipe) -> None:
         pair=f"{begins}$A{ends} $B:1{ends}",
         special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
     )
+
+
+def learner_of(recipe: Recipe, tokenizer: Tokenizer) -> TextLearner:
+    """Return the learner of a recipe whose tokenizer is at hand, fitted or a checkpoint's."""
+    if recipe.model.from_ is not None:
+        folder = resolve(recipe.model.from_)
+        config, lexicon = read_sizes(folder), open_lexicon(folder)
+    else:
+        config = new_config(recipe.model, tokenizer.get_vocab_size(), recipe.data.max_tokens)
+        found = specials(tokenizer)
+        roles = Roles(cls=found.cls, sep=found.sep, pad=found.pad, mask=found.mask)
+        lexicon = Lexicon(tokenizer, roles)
+    objective = objective_of(recipe, architecture_of(config))
+    return make_learner(objective, recipe.pretrain, lexicon, config)
 
 
 def make_learner(
