@@ -87,9 +87,13 @@ def _chrf_sums(text: str, references: Texts) -> list[float]:
     rows = []
     for reference in references:
         wanted = [_grams(reference, order) for order in range(1, _CHARACTER_ORDERS + 1)]
-        counts = [[g.total() for g in said], [g.total() for g in wanted]]
-        matched = [(a & b).total() for a, b in zip(said, wanted, strict=True)]
-        rows.append([float(n) for part in (*counts, matched) for n in part])
+        pairs = list(zip(said, wanted, strict=True))
+        counts = (
+            [one.total() if other else 0 for one, other in pairs],  # as sacrebleu has it
+            [other.total() for _, other in pairs],
+            [(one & other).total() for one, other in pairs],
+        )
+        rows.append([float(n) for part in counts for n in part])
     return max(rows, key=lambda row: float(_chrf(np.array([row]))[0]))
 
 
