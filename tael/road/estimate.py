@@ -104,15 +104,16 @@ def estimate(recipe: Recipe, train: Sequence[Record], sizes: Sizes) -> Estimate:
     sample = train[:: max(1, len(train) // 500)]
     lengths = [min(most, _guess_tokens(str(record["text"]))) for record in sample]
     mean = sum(lengths) / len(lengths)
+    seen = sum(length**2 for length in lengths) / sum(lengths)  # by a token: its own text
     rows = recipe.train.batch * recipe.train.steps if recipe.train.steps else None
     tokens = {"train": mean * (rows or len(train) * (recipe.train.epochs or 3.0))}
     # Pretraining also multiplies by the vocabulary, at the masked positions only.
     head = recipe.pretrain.mask * sizes.vocab * sizes.hidden
     passes = 2 if recipe.train.adversary else 1
-    work = {"train": passes * _SCORING * tokens["train"] * _work(sizes, mean)}
+    work = {"train": passes * _SCORING * tokens["train"] * _work(sizes, seen)}
     if recipe.pretrain.steps:
         tokens["pretrain"] = recipe.pretrain.steps * recipe.pretrain.batch * most
-        work["pretrain"] = tokens["pretrain"] * (_work(sizes, most) + 6 * head)
+        work["pretrain"] = tokens["pretrain"] * (_work(sizes, seen) + 6 * head)
     steps = {stage: float(getattr(recipe, stage).steps or 0) for stage in tokens}
     steps["train"] = steps["train"] or tokens["train"] / mean / recipe.train.batch
     longest = {"train": max(lengths), "pretrain": float(most)}
