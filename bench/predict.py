@@ -1,13 +1,14 @@
 """Answers to many texts, beside the pipelines of transformers.
 
-    python bench/predict.py [--quick] [--only classify tag] [--rounds N] [--threads N]
+    python bench/predict.py [--quick] [--only classify tag embed] [--rounds N] [--threads N]
 
 For each task one folder of weights (the packaged MiniLM with a new head), opened by both, in
 float32 and in bfloat16. transformers runs its pipeline for the task with `batch_size=32`; tael
 answers as `tael predict` does. Texts of mixed lengths, 80 tokens on average, in the order given; a
 round is one pass over all of them, in turns. The last line is JSON: `<task>_vs_pipeline` is tael's
 texts a second over the pipeline's, the median over rounds of each round's ratio, in the number
-format where that is lower; `*_cpu` is the same of processor seconds. A task without a pipeline is
+format where that is lower; `*_cpu` is the same of processor seconds. `alike` is the share of equal
+labels, or the least cosine of two vectors. A task without a pipeline is
 null, with its reason.
 """
 
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from training.texts import english, natural, write_pieces
 
 from tael.compress.manifest import Precision, Variant
@@ -49,9 +51,15 @@ TASKS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"labels": ["O", "B-a", "I-a", "E-a", "S-a"], "scheme": "spans", "max_tokens": LONGEST + 2},
         {"aggregation_strategy": "simple"},
     ),
+    "embed": (
+        "feature-extraction",
+        {"teaches": "pairs", "max_tokens": LONGEST + 2},
+        {"truncation": True, "return_tensors": True},
+    ),
 }
-WITHOUT = {"qa": "transformers 5 has no pipeline that answers from a text"}
-Answers = Callable[[list[str]], int]  # texts → how many were answered
+_NONE = "transformers 5 has no pipeline for it"
+WITHOUT = {"qa": _NONE, "seq2seq": _NONE, "clm": "no pipeline scores texts; writing: generate.py"}
+Answers = Callable[[list[str]], list[Any]]
 
 
 def main() -> None:
@@ -60,15 +68,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="96 texts, 2 rounds")
     parser.add_argument("--only", nargs="*", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--rounds", type=int, help="that count; 7 by default")
+    parser.add_argument("--texts", type=int, help="that count; 512 by default")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore")
     rounds = options.rounds or (2 if options.quick else 7)
+    count = options.texts or (96 if options.quick else 512)
     found: dict[str, Any] = {"threads": options.threads, "rounds": rounds}
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root)
-        lines = texts(folder / "texts.txt", 96 if options.quick else 512)
+        lines = texts(folder / "texts.txt", count)
         for name in options.only:
             made = make(folder / name, name)
             found[name] = {
@@ -117,16 +127,14 @@ def measure(
         "pipeline": pipeline(folder, task.name, DTYPES[precision]),
     }
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    answers: dict[str, list[Any]] = {}
     for counts in [False] + [True] * rounds:
         for name, answer in sides.items():
             wall, cpu = time.perf_counter(), time.process_time()
-            answered = answer(lines if counts else lines[:32])
-            took = time.perf_counter() - wall, time.process_time() - cpu
-            if answered != len(lines if counts else lines[:32]):
-                raise SystemExit(f"bench/predict.py: {name} answered {answered} texts")
+            answers[name] = answer(lines if counts else lines[:32])
             if counts:
-                spent[name].append(took)
-    found: dict[str, Any] = {}
+                spent[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    found: dict[str, Any] = {"alike": alike(answers["tael"], answers["pipeline"])}
     for at, clock in enumerate(("", "_cpu")):
         pairs = zip(spent["tael"], spent["pipeline"], strict=True)
         found[f"ratio{clock}"] = round(statistics.median(b[at] / a[at] for a, b in pairs), 3)
@@ -138,12 +146,16 @@ def measure(
 
 def tael(folder: Path, task: Task, precision: Precision, threads: int) -> Answers:
     """Return tael's engine over the folder."""
+    # In bfloat16 a variant is run one text at a time, so that no neighbour turns an answer.
     about = Variant(
         id=f"torch-{precision}", parent=None, how="", runtime="torch", precision=precision,
-        source="", files={}, bytes=0,
+        together=1 if precision == "bf16" else None, source="", files={}, bytes=0,
     )  # fmt: skip
     engine = Engine(folder, about, task, TorchRuntime(folder, about, task, threads), why="asked")
-    return lambda lines: len(engine.predict([{"text": line} for line in lines]))
+    return lambda lines: [
+        one.get("label") or one.get("vector") or one.get("spans")
+        for one in engine.predict([{"text": line} for line in lines])
+    ]
 
 
 def pipeline(folder: Path, name: str, dtype: torch.dtype) -> Answers:
@@ -152,7 +164,28 @@ def pipeline(folder: Path, name: str, dtype: torch.dtype) -> Answers:
 
     kind, _, settings = TASKS[name]
     run = transformers.pipeline(kind, model=str(folder), dtype=dtype, device="cpu", **settings)
-    return lambda lines: len(run(lines, batch_size=32))
+
+    def answer(lines: list[str]) -> list[Any]:
+        found = run(lines, batch_size=32)
+        if name == "embed":  # one tensor (1, T, D) a text: its user takes the mean
+            return [F.normalize(one[0].float().mean(0), dim=0).tolist() for one in found]
+        return [one["label"] if name == "classify" else one for one in found]
+
+    return answer
+
+
+def alike(ours: list[Any], theirs: list[Any]) -> float | None:
+    """Return the share of equal labels, or the least cosine of vectors; None for spans.
+
+    Spans differ: no illegal sequence of tags comes out of tael.
+    """
+    if len(ours) != len(theirs):
+        raise SystemExit(f"bench/predict.py: {len(ours)} and {len(theirs)} answers")
+    if isinstance(theirs[0], str):
+        return sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(ours)
+    if theirs[0] and isinstance(theirs[0][0], float):
+        return round(float((torch.tensor(ours) * torch.tensor(theirs)).sum(-1).min()), 5)
+    return None
 
 
 if __name__ == "__main__":
