@@ -92,6 +92,29 @@ def test_adapters_need_weights_to_stand_beside(write: Write) -> None:
     assert load_recipe(path, ["train.lora.rank=4", "pretrain.steps=9"]).train.lora.rank == 4
 
 
+@pytest.mark.parametrize(
+    ("task", "given"),
+    [
+        ("tag", "data.columns.label=x"), ("tag", "data.columns.messages=x"),
+        ("tag", "data.labels=multi"), ("tag", "data.clean.width=fold"),
+        ("tag", "data.clean.personal=mask"), ("tag", "data.fixes=fixes.csv"),
+        ("classify", "data.columns.tokens=words"), ("qa", "data.columns.text=x"),
+        ("seq2seq", "train.class_weights=balanced"),
+    ],
+)  # fmt: skip
+def test_a_column_or_setting_of_another_task_is_refused(
+    write: Write, task: str, given: str
+) -> None:
+    (line,) = problems(write(f"name: x\ntask: {task}\ndata: {{train: a.jsonl}}\n"), given)
+    assert f"has no effect: task is {task};" in line
+
+
+def test_the_text_column_of_pretraining_files_is_every_task_s(write: Write) -> None:
+    path = write("name: x\ntask: qa\ndata: {train: a.jsonl}\n")
+    given = ["pretrain.text=a.csv", "data.columns.text=body"]
+    assert load_recipe(path, given).data.columns.text == "body"
+
+
 def test_the_table_names_fields_that_exist() -> None:
     known = {".".join(path) for path in infos()}
     for rule in _RULES:

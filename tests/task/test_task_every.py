@@ -1,6 +1,7 @@
 """Laws of every task: what training, pricing and the service ask of it. A new one is listed."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,3 +97,28 @@ def test_the_survey_and_a_line_need_no_tokenizer(name: str) -> None:
     found = find(name).survey({"train": records_of(name)}, recipe_of(name))
     assert all(count > 0 for count in found.values())
     assert all(find(name).line(record) for record in records_of(name))
+
+
+# Losses of pairs within a batch: there the batch is part of what is asked.
+CONTRASTIVE = ("embed",)
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in CONTRASTIVE])
+def test_the_gradient_does_not_depend_on_how_a_step_is_cut(name: str, tokenizer: Tokenizer) -> None:
+    """A mean of means would: short micro-batches would weigh as much as long ones."""
+    task = task_of(name, tokenizer)
+    network = network_of(name, task).double()
+    examples = task.encode_many(records_of(name))
+
+    def gradient(parts: list[list[Any]]) -> torch.Tensor:
+        network.zero_grad()
+        batches = [task.collate(part) for part in parts]
+        total = sum(task.supervised(batch) for batch in batches)
+        for batch in batches:
+            (task.loss(task.logits(network, batch), batch) / total).backward()
+        return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+    whole = gradient([examples])
+    assert whole.abs().max() > 0
+    assert torch.allclose(gradient([[one] for one in examples]), whole, atol=1e-6)
+    assert torch.allclose(gradient([examples[:1], examples[1:]]), whole, atol=1e-6)
