@@ -9,7 +9,7 @@ from tael.cli.options import Json, Language, Overrides, RecipeFile, Variant, spo
 from tael.cli.show import show_json, show_lines, show_next
 from tael.errors import UsageError
 
-__all__ = ["compare", "data", "data_diff", "doctor", "runs"]
+__all__ = ["compare", "data", "data_diff", "doctor", "plan", "runs"]
 
 
 def data(
@@ -100,6 +100,36 @@ def compare(
     from tael.road.compare import compare as compare_runs
 
     found = compare_runs(a, b, variant)
+    if as_json:
+        show_json(found.to_json())
+    else:
+        show_lines(found.lines())
+
+
+def plan(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    gpus: Annotated[int, typer.Option(metavar="N", min=1, help="How many devices.")] = 1,
+    gpu: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which ones: h100, a100, l4, …; default: this machine."),
+    ] = None,
+    price: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", min=0, help="Of a device and hour; default: machine.price_per_hour."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what RECIPE would take on N devices: memory, time, money. Spends no compute."""
+    from tael.recipe.load import load_recipe
+    from tael.road.plan import plan as plan_recipe
+
+    settings = overrides or []
+    found = plan_recipe(
+        load_recipe(recipe, settings), gpus, gpu, price, named=" ".join([str(recipe), *settings])
+    )
     if as_json:
         show_json(found.to_json())
     else:

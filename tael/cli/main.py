@@ -192,6 +192,7 @@ app.command()(look.data)
 app.command("data-diff")(look.data_diff)
 app.command()(look.runs)
 app.command()(look.compare)
+app.command()(look.plan)
 
 
 @app.command()

@@ -17,6 +17,8 @@ from typing import Literal, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # documented, not listed
+from torch.distributed.rendezvous import rendezvous
 
 from tael.errors import RunError
 
@@ -146,11 +148,19 @@ def join(kind: Kind) -> Iterator[Team]:
     gpus = torch.cuda.is_available()
     if gpus:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    with _told():  # numbers and flags go through main memory, whatever computes
-        dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=_PATIENCE)
+    with _told():
+        store, rank, size = next(rendezvous("env://", timeout=_PATIENCE))
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", size))
+        if local == size:
+            # torchrun 2.13 keeps the addresses of processes that died in the store it hands out,
+            # and a new one may read an old one's. Other machines count restarts on their own.
+            life = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            store = PrefixStore(f"life {life}", store)
+        # Numbers and flags go through main memory, whatever computes.
+        backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     try:
-        size = dist.get_world_size()
-        yield Team(kind, dist.get_rank(), size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+        yield Team(kind, rank, size, local)
     finally:
         dist.destroy_process_group()
 

@@ -22,6 +22,7 @@ VERBS = [
     "data-diff",
     "runs",
     "compare",
+    "plan",
     "run",
     "train",
     "evaluate",

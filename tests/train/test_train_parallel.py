@@ -40,7 +40,7 @@ def torchrun(
         str(HERE / "train_team.py"), str(file), str(out), json.dumps(sections), *map(str, death),
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_two_processes_learn_what_one_does_even_if_one_of_them_dies(
 ) -> None:
     run = tmp_path / "dying"
     done = torchrun(2, reviews, run, sections_of(parallel), victim, 5, restarts=1)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[:6000]
     assert_same_run(run, alone)
     assert "tael" not in done.stdout
     assert json.loads((run / "costs.json").read_text())["work"]["train"]["steps"] == 6
@@ -110,7 +110,7 @@ def test_what_one_process_saved_two_go_on_with(reviews: Path, alone: Path, tmp_p
     died = torchrun(1, reviews, run, sections_of("fsdp"), 0, 5)
     assert died.returncode != 0
     done = torchrun(2, reviews, run, sections_of("fsdp"))
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[:6000]
     assert_same_run(run, alone)
 
 
