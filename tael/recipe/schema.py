@@ -567,6 +567,23 @@ class Recipe(Section):
     serve: Serve = Field(Serve(), description="The service.")
 
     @model_validator(mode="after")
+    def _pieces_can_be_learned(self) -> Self:
+        if self.train.parallel != "fsdp":
+            return self
+        for name, stage in (("pretrain", self.pretrain), ("train", self.train)):
+            if stage.optimizer in ("adafactor", "muon"):
+                raise ValueError(
+                    f"train.parallel: fsdp cuts every matrix into pieces, and {name}.optimizer="
+                    f"{stage.optimizer} needs it whole; take adamw, or train.parallel=ddp"
+                )
+        if self.train.adversary or self.train.l1 or self.train.l2 or self.train.lora.rank:
+            raise ValueError(
+                "train.parallel: fsdp goes with none of train.adversary, l1, l2 and lora; "
+                "take train.parallel=ddp"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _adapters_have_weights(self) -> Self:
         if self.train.lora.rank and self.model.from_ is None and not self.pretrain.steps:
             raise ValueError(
