@@ -10,7 +10,9 @@ from copy import deepcopy
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from tael.model.batch import Batch
@@ -41,10 +43,12 @@ class Sharded:
             param_dtype=torch.bfloat16 if dtype == "bfloat16" else None,
             reduce_dtype=torch.float32,
         )
+        device = next(network.parameters()).device.type  # else torch takes a GPU where it sees one
+        mesh = init_device_mesh(device, (dist.get_world_size(),))
         for block in (part for part in network.modules() if isinstance(part, Block)):
-            fully_shard(block, mp_policy=policy)
+            fully_shard(block, mesh=mesh, mp_policy=policy)
         # Embedding and head are gathered for the whole step: a tied matrix is used at both ends.
-        self._step: Any = fully_shard(_Step(network, learner), mp_policy=policy)
+        self._step: Any = fully_shard(_Step(network, learner), mesh=mesh, mp_policy=policy)
         assert isinstance(self._step, FSDPModule)
 
     def objective(self, network: Any, batch: Batch) -> Tensor:

@@ -39,7 +39,8 @@ def torchrun(
         "--monitor-interval", "0.1",
         str(HERE / "train_team.py"), str(file), str(out), json.dumps(sections), *map(str, death),
     ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+    paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
 
 
