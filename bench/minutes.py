@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="key=value settings laid over each recipe")
     options, more = parser.parse_known_args()
     if not HOTEL.is_dir():
-        raise SystemExit(f"bench/minutes.py: no {HOTEL}; set TAEL_DATA to the folder of the sets")
+        reason = f"no {HOTEL}; set TAEL_DATA to the folder of the sets"
+        print(json.dumps({"minutes_to_tfidf": None, "reason": reason}))
+        return
     names, steps = (["plain"], [50]) if options.quick else (options.recipes, options.pretrain)
     points = [tfidf()]
     print(json.dumps(points[0]), flush=True)

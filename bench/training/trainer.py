@@ -49,6 +49,42 @@ class Thinned(Sampler[int]):
         return len(self._whole) // (self._batch * self._every) * self._batch
 
 
+class Told(transformers.Trainer):
+    """Tells of every step what it held, and waits there; nothing else of it is changed.
+
+    Grouped by length, the first steps have the longest texts: only each `every`-th batch is run,
+    so that a few steps see all lengths.
+    """
+
+    def __init__(self, tell: Tell, every: int, **named: Any) -> None:
+        self.tell, self.every, self.held = tell, every, (0, 0)
+        super().__init__(callbacks=[AfterStep(self)], **named)
+
+    def _get_train_sampler(self, *more: Any) -> Any:
+        """Thin the batches out, where that is asked for."""
+        sampler = super()._get_train_sampler(*more)
+        if self.every == 1:
+            return sampler
+        return Thinned(sampler, self.args.per_device_train_batch_size, self.every)
+
+    def training_step(self, model: Any, inputs: Any, *more: Any, **named: Any) -> Tensor:
+        """Do the step, and note its tokens."""
+        seen, positions = inputs.get("attention_mask"), inputs["input_ids"].numel()
+        self.held = (positions if seen is None else int(seen.sum()), positions)
+        return super().training_step(model, inputs, *more, **named)
+
+
+class AfterStep(transformers.TrainerCallback):
+    """Says what a step held, and waits for the next turn."""
+
+    def __init__(self, trainer: Told) -> None:
+        self._trainer = trainer
+
+    def on_step_end(self, *args: Any, **named: Any) -> None:
+        """Say it."""
+        self._trainer.tell(*self._trainer.held)
+
+
 def training(
     model: Any,
     rows: list[dict[str, Any]],
@@ -57,47 +93,12 @@ def training(
     every: int = 1,
     **settings: Any,
 ) -> Callable[[Tell], None]:
-    """Return a run of the Trainer in bfloat16 that tells of every step.
-
-    Grouped by length, the first steps have the longest texts: only each `every`-th batch is run,
-    so that a few steps see all lengths.
-    """
-
-    class Told(transformers.Trainer):
-        """Counts what a step computes; nothing else is changed."""
-
-        def _get_train_sampler(self, *more: Any) -> Any:
-            """Thin the batches out, where that is asked for."""
-            sampler = super()._get_train_sampler(*more)
-            return sampler if every == 1 else Thinned(sampler, batch, every)
-
-        def training_step(self, model: Any, inputs: Any, *more: Any, **named: Any) -> Tensor:
-            """Do the step, and note its tokens."""
-            seen = inputs.get("attention_mask")
-            positions = inputs["input_ids"].numel()
-            held[:] = [positions if seen is None else int(seen.sum()), positions]
-            return super().training_step(model, inputs, *more, **named)
-
-    class AfterStep(transformers.TrainerCallback):
-        """Waits for the next turn."""
-
-        def on_step_end(self, *args: Any, **named: Any) -> None:
-            """Say what the step held."""
-            tell_now(*held)
-
-    held = [0, 0]
-    tell_now: Tell = lambda tokens, positions: None  # noqa: E731
+    """Return a run of the Trainer in bfloat16 over `rows`; `settings` are its own."""
+    # The rate stays where it is, for ever: the bench ends the loop.
+    usual = {"num_train_epochs": 1000, "learning_rate": 1e-4, "lr_scheduler_type": "constant"}
 
     def work(tell: Tell) -> None:
-        nonlocal tell_now
-        tell_now = tell
         with tempfile.TemporaryDirectory() as folder:
-            # The rate stays where it is, for ever: the bench ends the loop.
-            usual = {
-                "num_train_epochs": 1000,
-                "learning_rate": 1e-4,
-                "lr_scheduler_type": "constant",
-            }
             arguments = transformers.TrainingArguments(
                 output_dir=folder,
                 bf16=True,
@@ -108,12 +109,9 @@ def training(
                 disable_tqdm=True,
                 **usual | settings,
             )
+            data = Rows(rows)
             Told(
-                model=model,
-                args=arguments,
-                train_dataset=Rows(rows),
-                data_collator=collate,
-                callbacks=[AfterStep()],
+                tell, every, model=model, args=arguments, train_dataset=data, data_collator=collate
             ).train()
 
     return work

@@ -95,18 +95,14 @@ def test_texts_are_as_long_as_asked_and_no_word_is_lost(bench: Any, tmp_path: Pa
     assert 70 < statistics.mean(lengths) < 100
 
 
-def test_products_are_those_that_torch_counts(bench: Any) -> None:
-    from torch.utils.flop_counter import FlopCounterMode
-
+def test_every_matrix_is_multiplied_three_times_a_step(bench: Any) -> None:
     gemm = bench("training.gemm")
     network = nn.Sequential()
     network.add_module("body", nn.Linear(8, 16))
     network.add_module("head", nn.Linear(16, 4))
-    x = torch.randn(10, 8, requires_grad=True)  # the layers below it want its gradient too
-    with FlopCounterMode(display=False) as counted:
-        network(x).sum().backward()
-    step = gemm.products(network, 10, 10, 4)
-    assert sum(one.operations for one in step) == counted.get_total_flops()
+    step = gemm.products(network, 10, 2, 4)  # ten tokens, two of them targets
+    # Forward, and for the gradients of what came in and of the weight; vectors are no product.
+    assert sum(one.operations for one in step) == 3 * 2 * (10 * 8 * 16 + 2 * 16 * 4)
     tiny = [gemm.Product(2, 2, 2), gemm.Product(2, 2, 2, times=3)]
     ticks = iter(range(10_000))
     # A clock that ticks once a reading: each product takes 1, so 4 of 16 operations take 4.
@@ -147,3 +143,27 @@ def test_the_peers_run_beside_tael(bench: Any, tmp_path: Path) -> None:
     for peer in ("trainer", "nanogpt"):
         assert found[f"clm_vs_{peer}"] > 0
     assert found["trainer"]["padding"] == 0
+    # Batches of 2, of every 3 the middle one; a rest of the batches is left out.
+    thinned = bench("training.trainer").Thinned(range(14), 2, 3)
+    assert list(thinned)[: len(thinned)] == [2, 3, 8, 9]
+
+
+def test_habits_do_not_change_what_is_learned(bench: Any) -> None:
+    from tael.data.tokenizer import Specials
+    from tael.model.config import ModelConfig
+    from tael.model.network import build
+    from tael.task.mlm import MaskedLM
+
+    causes = bench("training.causes")
+    learner = MaskedLM(Specials(0, 1, 2, 3, 4), 50, 0.3)
+    config = ModelConfig(50, 16, 1, 2, 32, dropout=0.0, attention_dropout=0.0)
+    network = build(config, learner.head(config), 0)
+    texts = [torch.randint(5, 50, (length,)).numpy() for length in (9, 30, 12, 21)]
+    for packed in (False, True):
+        batch = next(causes.batches(learner, texts, packed=packed))
+        assert batch.tokens == 72
+        losses = [
+            causes.mean_loss(network, learner, batch, causes.Habits(packed, *habits)).item()
+            for habits in ((False, False), (True, False), (True, True))
+        ]
+        assert max(losses) - min(losses) < 1e-5
