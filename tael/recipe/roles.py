@@ -30,12 +30,15 @@ ONLY: Mapping[str, tuple[str, ...]] = {
     # Spans count characters of the text as it was written, so nothing there is repaired.
     **dict.fromkeys(
         (*_REPAIRS, "data.clean.personal"),
-        tuple(task for task in ROLES if task not in ("tag", "qa")),
+        tuple(task for task in ROLES if task not in ("tag", "qa", "chat")),
     ),
-    **dict.fromkeys(("embed.pool", "embed.temperature", "embed.sizes"), ("embed",)),
+    **dict.fromkeys(
+        ("embed.pool", "embed.temperature", "embed.sizes", "embed.weights"), ("embed",)
+    ),
     **dict.fromkeys(
         ("seq2seq.prompt", "seq2seq.longest", "seq2seq.beams", "seq2seq.metric"), ("seq2seq",)
     ),
+    "chat.longest": ("chat",),
     **dict.fromkeys(("qa.stride", "qa.longest", "qa.match"), ("qa",)),
 }
 

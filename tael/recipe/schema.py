@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from tael.page.words import Lang
 
 __all__ = [
+    "Chat",
     "Clean",
     "Columns",
     "Compress",
@@ -216,10 +217,10 @@ class Data(Section):
 class Tokenizer(Section):
     """How text becomes ids; not used where `model.from` brings a tokenizer."""
 
-    kind: Literal["unigram", "wordpiece", "bpe", "bytes"] = Field(
+    kind: Literal["unigram", "wordpiece", "bpe", "bytes", "character"] = Field(
         "unigram",
         description="Subword model; unigram makes common Chinese words one unit; bytes keeps every "
-        "character and line end as it is, for models that write.",
+        "character and line end as it is, for models that write; character: each by itself.",
     )
     vocab: int = Field(
         8000, ge=100, le=500_000, description="Number of units, special ones included."
@@ -232,7 +233,7 @@ class Model(Section):
     architecture: Literal["encoder", "decoder", "encoder-decoder"] = Field(
         "encoder",
         description="encoder reads (BERT's kind), decoder writes on (Llama's), encoder-decoder "
-        "reads one text and writes another (T5's).",
+        "reads one text and writes another (T5's). Where it is not given: as the task wants it.",
     )
     preset: Literal["tiny", "small", "medium", "base"] = Field(
         "small", description="Sizes to start from; single sizes below override it."
@@ -445,6 +446,11 @@ class Embed(Section):
     temperature: float = Field(
         0.05, gt=0, description="Cosines are divided by it where texts are told apart."
     )
+    weights: bool = Field(
+        False,
+        description="Learn how much each unit of the vocabulary counts in the mean, from how rare "
+        "it is; helps a model that has read little.",
+    )
     sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (), description="Shorter vectors, the first numbers of the whole, that shall do as well."
     )
@@ -485,6 +491,12 @@ class Seq2Seq(Section):
         description="The metric that chooses: bleu or chrf for translations, rougeL for summaries, "
         "exact_match for short answers.",
     )
+
+
+class Chat(Section):
+    """How a conversation is answered."""
+
+    longest: int = Field(256, ge=1, description="Most tokens of an answer that is written.")
 
 
 class Compress(Section):
@@ -560,11 +572,21 @@ class Recipe(Section):
     train: Train = Field(Train(), description="Learning from labelled records.")
     embed: Embed = Field(Embed(), description="Vectors of texts.")
     qa: Qa = Field(Qa(), description="Answers from texts.")
+    chat: Chat = Field(Chat(), description="Answers in conversations.")
     seq2seq: Seq2Seq = Field(Seq2Seq(), description="Texts from texts.")
     compress: Compress = Field(Compress(), description="Variants to make.")
     price: Price = Field(Price(), description="Floor and traffic.")
     machine: Machine = Field(Machine(), description="Tariff and threads.")
     serve: Serve = Field(Serve(), description="The service.")
+
+    @model_validator(mode="after")
+    def _pieces_can_be_used(self) -> Self:
+        """Refuse what needs a whole matrix where no process has one."""
+        whole = "adafactor" in (self.train.optimizer, self.pretrain.optimizer)
+        if self.train.parallel == "fsdp" and (whole or self.train.adversary):
+            what = "optimizer: adafactor" if whole else "train.adversary"
+            raise ValueError(f"train.parallel: fsdp cannot go with {what}; set parallel: ddp")
+        return self
 
     @model_validator(mode="after")
     def _pieces_can_be_learned(self) -> Self:

@@ -45,6 +45,7 @@ Answer = dict[str, Any]  # for classification: label, score, scores
 Group = Sequence[int] | NDArray[np.int64]  # examples computed together, by their number
 
 TASKS = {
+    "chat": "tael.task.chat:Chat",
     "clm": "tael.task.next_token:NextToken",
     "classify": "tael.task.classify:Classify",
     "tag": "tael.task.tag:Tag",

@@ -33,6 +33,14 @@ ROWS: dict[str, list[Record]] = {
         {"text": "a man plays a flute", "text_pair": "早餐一般", "score": 0.4},
         {"text": "🙂", "text_pair": "a smile", "score": "2.5"},
     ],
+    "chat": [
+        {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "你好🙂"}]},
+        {"conversations": [
+            {"from": "system", "value": "be kind"}, {"from": "human", "value": "again"},
+            {"from": "gpt", "value": "no"}, {"from": "human", "value": "why"},
+            {"from": "gpt", "value": "so"}]},
+        {"instruction": "say", "input": "[SEP]", "output": "early  end"},
+    ],
     "seq2seq": [
         {"source": "a clean room", "target": "一间干净的房间"},
         {"source": "早餐一般🙂", "target": "breakfast was so-so"},
@@ -55,6 +63,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "clm": {"data": {"max_tokens": 64}, "model": {"architecture": "decoder"}},
     "embed": {"data": {"columns": {"text_pair": "text_pair"}}},
     "qa": {"data": {"max_tokens": 64}},
+    "chat": {"model": {"architecture": "decoder"}, "chat": {"longest": 8}, "data": {"max_tokens": 64}},
     "seq2seq": {"model": {"architecture": "encoder-decoder"}, "seq2seq": {"longest": 12}},
 }
 
