@@ -69,13 +69,17 @@ def _folder(place: Path, wanted: "torch.dtype | None", bits: int | None) -> Load
 
 
 def _answering(engine: Engine, dtype: "torch.dtype | None") -> Loaded:
+    from tael.model.settings import model_settings
+
     runtime = engine.runtime
     network = runtime.network if isinstance(runtime, TorchRuntime) else None
     if network is not None and dtype is not None:
         network.to(dtype)  # in place: the engine computes with it too
     has_words = engine.variant.runtime != "linear"
     words = partial(open_lexicon, engine.folder) if has_words else None
-    return Loaded(engine.folder, network=network, words=words, engine=engine)
+    # A run of a task that writes ends its texts as it learned to.
+    settings = None if network is None else model_settings(engine.folder, network.raw or {})
+    return Loaded(engine.folder, network=network, words=words, engine=engine, settings=settings)
 
 
 def _bare(folder: Path, dtype: "torch.dtype | None") -> Loaded:

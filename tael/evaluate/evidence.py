@@ -72,6 +72,7 @@ class Evidence:
     known: Mapping[str, int] | None = None
     robustness: Sequence[Robustness] = ()
     learning: Sequence[Learning] = ()
+    written: Sequence[tuple[str, str]] = ()  # beginnings, and how the model went on
     lang: Lang = "en"
 
     @property

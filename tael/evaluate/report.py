@@ -96,6 +96,8 @@ def _sections(evidence: Evidence, findings: Findings, drawn: Drawn) -> list[Sect
     if evidence.learning:
         shown = learning_section(say, evidence.learning)
         found.append(Section(say("Would more data help?"), shown))
+    if evidence.written:
+        found.append(Section(say("What does it write?"), _written(evidence)))
     if evidence.kind in ("single", "multi"):
         found.append(Section(say("Classes"), _classes(evidence, findings)))
     if evidence.kind == "single" and "ece" in findings.scores[main]:
@@ -236,6 +238,18 @@ def _classes(evidence: Evidence, findings: Findings) -> Html:
         "Each row is a true class; the stronger a colour, the larger its share of the row."
     )
     return page.grid(table, page.figure(svg, caption, behind, say("The numbers")))
+
+
+def _written(evidence: Evidence) -> Html:
+    say = evidence.say
+    told = page.note(
+        say(
+            "Beginnings of dev texts, and how the model goes on, at temperature 0.8; a line end "
+            "is shown as ⏎."
+        )
+    )
+    rows = [tuple(part.replace("\n", " ⏎ ") for part in pair) for pair in evidence.written]
+    return Html(told + page.table((say("Beginning"), say("The model goes on")), rows))
 
 
 def _mistakes(evidence: Evidence, findings: Findings) -> Html:

@@ -247,10 +247,11 @@ def idle(
 
 
 def _printed(recipe: Recipe, path: KeyPath, written: Mapping[KeyPath, bool]) -> bool:
-    """Say whether a key stands at its default in a section that lists every key, as tael prints."""
+    """Say whether a key stands at its default where every key is listed, as tael prints them."""
     section = [other for other in infos() if other[:-1] == path[:-1]]
     share = sum(other in written for other in section) / len(section)
     whole = share > _MOST and len(section) > _FEW
+    whole |= len(written) > _MOST * len(infos())  # small sections of a recipe that is all there
     return whole and _value(recipe, path) == infos()[path].default
 
 

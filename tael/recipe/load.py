@@ -19,7 +19,7 @@ from tael.errors import RecipeError
 from tael.recipe.effect import idle
 from tael.recipe.fields import allowed, infos, path_keys, sections
 from tael.recipe.fingerprint import found_value, leaves
-from tael.recipe.objective import misfits
+from tael.recipe.objective import misfits, usual_architecture
 from tael.recipe.package import REMOTE
 from tael.recipe.schema import Recipe
 from tael.recipe.source import KeyPath, parse, parse_value
@@ -242,6 +242,7 @@ def _fill(values: dict[str, Any]) -> None:
     """Lay the preset under the given sizes, and the default length under `train`, in place."""
     model = values.setdefault("model", {})
     if isinstance(model, dict) and "from" not in model:
+        model.setdefault("architecture", usual_architecture(values.get("task")))
         preset = model.get("preset", "small")
         file = resources.files("tael.recipe") / "presets" / f"{preset}.yaml"
         if isinstance(preset, str) and preset.isalnum() and file.is_file():

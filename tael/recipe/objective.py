@@ -7,7 +7,7 @@ from tael.errors import RecipeError
 from tael.recipe.schema import Recipe
 from tael.recipe.source import KeyPath
 
-__all__ = ["Architecture", "Objective", "misfits", "objective_of"]
+__all__ = ["Architecture", "Objective", "misfits", "objective_of", "usual_architecture"]
 
 Architecture = Literal["encoder", "decoder", "encoder-decoder"]
 Objective = Literal["mlm", "clm", "span", "denoise"]
@@ -24,6 +24,11 @@ _TASKS: dict[str, tuple[Architecture, ...]] = {  # of which a task can be made
     "seq2seq": ("encoder-decoder", "decoder"),
 }
 _READERS: tuple[Architecture, ...] = ("encoder", "decoder")  # every other task reads
+
+
+def usual_architecture(task: object) -> Architecture:
+    """Return what a task is made of where the recipe does not say."""
+    return _TASKS.get(str(task), _READERS)[0]
 
 
 def misfits(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 from tael.compress.manifest import BASELINE, PARENT
 from tael.compress.variant import make_variants
 from tael.data.record import Record
+from tael.engine.load import load
 from tael.engine.predictor import Engine, open_engine
 from tael.evaluate.answered import Split
 from tael.evaluate.baseline import majority
@@ -33,6 +34,7 @@ from tael.train.run import Run
 
 __all__ = ["report", "write"]
 
+_WRITTEN, _BEGINNING, _GOES_ON = 6, 40, 60  # samples of what is written: characters, and tokens
 SAMPLE = 2000  # train records answered for the report: enough for ± 2 points
 
 Say = Callable[[str], None]
@@ -135,7 +137,20 @@ def _plain(run: Run, evidence: Evidence, task: Task) -> Evidence:
             for name, one in found.items()
         },
         learning=[one for one in [network_learning(run)] if one is not None],
+        written=_written(run) if task.name == "clm" else (),
     )
+
+
+def _written(run: Run) -> list[tuple[str, str]]:
+    """Let the network go on from the beginnings of some texts of dev, or of train."""
+    texts = [str(one["text"]) for one in (run.records("dev") or run.records("train"))]
+    if len(texts) == 1:  # a long one, begun at several places
+        size = -(-len(texts[0]) // _WRITTEN)
+        texts = [texts[0][at : at + size] for at in range(0, len(texts[0]), size)]
+    begun = [text[:_BEGINNING] for text in texts[:: -(-len(texts) // _WRITTEN)]]
+    seed = run.recipe.seed
+    said = load(run.folder).generate(begun, max_tokens=_GOES_ON, temperature=0.8, seed=seed)
+    return [(before, after.text) for before, after in zip(begun, said, strict=True)]
 
 
 def _robustness(run: Run, parent: Engine, part: Split, say: Say) -> list[Robustness]:
