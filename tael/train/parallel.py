@@ -145,9 +145,6 @@ def join(kind: Kind) -> Iterator[Team]:
             "would train the whole run; set train.parallel=ddp (or fsdp for a model that does not "
             "fit one device), or start one process without torchrun"
         )
-    gpus = torch.cuda.is_available()
-    if gpus:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     with _told():
         store, rank, size = next(rendezvous("env://", timeout=_PATIENCE))
         local = int(os.environ.get("LOCAL_WORLD_SIZE", size))
@@ -156,9 +153,7 @@ def join(kind: Kind) -> Iterator[Team]:
             # and a new one may read an old one's. Other machines count restarts on their own.
             life = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
             store = PrefixStore(f"life {life}", store)
-        # Numbers and flags go through main memory, whatever computes.
-        backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     try:
         yield Team(kind, rank, size, local)
     finally:
