@@ -13,7 +13,9 @@ from tael.task.base import Example
 __all__ = ["POSITIONS", "ROWS", "cut", "in_batches", "pad"]
 
 ROWS = 64  # most rows at once; more fills no further vector unit and only costs memory
-POSITIONS = 4096  # most positions at once, padding included: about 50 MB of ffn at width 3072
+# Most positions at once, padding included. More fill no further vector unit, but leave the caches
+# and hold more padding: a text took MiniLM 1.28 times as long with 4096 (bench/forward.py).
+POSITIONS = 1024
 
 
 def cut(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tael.data.lexicon import Lexicon
 from tael.data.record import Record
 from tael.engine.ask import Prompt, Wish, asked, pieces, texts
-from tael.engine.batch import cut
+from tael.engine.batch import POSITIONS, cut
 from tael.engine.predictor import Engine
 from tael.errors import DataError, UsageError
 from tael.files import write_bytes
@@ -61,6 +61,7 @@ class Loaded:
         self.network = network
         self.engine = engine
         self._words, self._settings = words, settings
+        self._is_laid_out = False
 
     @cached_property
     def lexicon(self) -> Lexicon | None:
@@ -116,6 +117,7 @@ class Loaded:
 
         from tael.model.finite import check
 
+        self._lay_out(ids_BT.numel())
         with torch.inference_mode():
             batch = _batch(ids_BT, mask_BT, self.opened())
             answer = self.opened().logits(self._both(batch, decoder_ids_BT))
@@ -139,6 +141,7 @@ class Loaded:
         from tael.model.finite import check
         from tael.model.transformer import EncoderDecoder
 
+        self._lay_out(ids_BT.numel())
         network, states = self.opened(), list["Tensor"]()
         with torch.inference_mode():
             batch = _batch(ids_BT, mask_BT)
@@ -169,6 +172,7 @@ class Loaded:
         ids = [_shortened(encoding, most) for encoding in encoded]
         if [] in ids:
             raise DataError(f"texts[{ids.index([])}]: has no token, so there is nothing to embed")
+        self._lay_out(sum(map(len, ids)))
         out_ND = np.zeros((len(ids), pool.size(network.config.hidden)), np.float32)
         for group in cut([len(one) for one in ids]):
             out_ND[group] = self._pooled([ids[index] for index in group], pool)
@@ -235,11 +239,13 @@ class Loaded:
             target.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(target, path.read_bytes())
 
-    def _lay_out(self) -> None:
-        """Make a bfloat16 network faster at writing; nothing where it is that already."""
+    def _lay_out(self, positions: int | None = None) -> None:
+        """Make a bfloat16 network faster where so many positions, or a text's, will be computed."""
         from tael.model.prepack import prepack
 
-        prepack(self.opened())
+        if not self._is_laid_out and (positions is None or positions >= POSITIONS // 2):
+            prepack(self.opened())
+            self._is_laid_out = True
 
     def opened(self) -> "Network":
         """Return the network; UsageError where there is none."""
@@ -273,7 +279,8 @@ class Loaded:
 
         ids_BT, mask_BT = tensor_of(ids, torch.device("cpu"), left=False)
         with torch.inference_mode():
-            vectors_BD: NDArray[np.float32] = pool(self.hidden(ids_BT, mask_BT), mask_BT).numpy()
+            counted_BT = pool.counted(ids_BT, mask_BT)
+            vectors_BD: NDArray[np.float32] = pool(self.hidden(ids_BT, mask_BT), counted_BT).numpy()
             return vectors_BD
 
 

@@ -39,13 +39,14 @@ class TorchRuntime:
     def __init__(self, folder: Path, variant: Variant, task: Task, threads: int) -> None:
         import torch
 
+        from tael.model.prepack import prepack
         from tael.model.weights import open_folder
 
         torch.set_num_threads(threads)
         network, _ = open_folder(folder)
         self.network = network.eval()
         if variant.precision == "bf16":
-            self.network = self.network.to(torch.bfloat16)
+            prepack(self.network.to(torch.bfloat16))
         self._task = task
         self._rows = variant.together or ROWS
 
