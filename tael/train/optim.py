@@ -35,7 +35,10 @@ def make_optimizer(learned: Mapping[str, Tensor], stage: Stage) -> Optimizer:
     betas = stage.betas or (_LION_BETAS if stage.optimizer == "lion" else _BETAS)
     if stage.optimizer == "sgd":
         momentum = _MOMENTUM if stage.momentum is None else stage.momentum
-        return SGD(groups, lr=0.0, momentum=momentum, fused=True)
+        # The fused kernel does not know weights that lie in pieces on several processes. They have
+        # `to_local`; their class takes seconds to import.
+        fused = not any(hasattr(one, "to_local") for one in learned.values())
+        return SGD(groups, lr=0.0, momentum=momentum, fused=fused)
     if stage.optimizer == "adafactor":  # Shazeer & Stern 2018, arXiv:1804.04235
         return Adafactor(groups, lr=0.0)
     if stage.optimizer == "lion":

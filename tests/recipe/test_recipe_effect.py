@@ -99,7 +99,7 @@ def test_adapters_need_weights_to_stand_beside(write: Write) -> None:
         ("tag", "data.labels=multi"), ("tag", "data.clean.width=fold"),
         ("tag", "data.clean.personal=mask"), ("tag", "data.fixes=fixes.csv"),
         ("classify", "data.columns.tokens=words"), ("qa", "data.columns.text=x"),
-        ("seq2seq", "train.class_weights=balanced"),
+        ("tag", "train.class_weights=balanced"),
     ],
 )  # fmt: skip
 def test_a_column_or_setting_of_another_task_is_refused(
@@ -113,6 +113,18 @@ def test_the_text_column_of_pretraining_files_is_every_task_s(write: Write) -> N
     path = write("name: x\ntask: qa\ndata: {train: a.jsonl}\n")
     given = ["pretrain.text=a.csv", "data.columns.text=body"]
     assert load_recipe(path, given).data.columns.text == "body"
+
+
+@pytest.mark.parametrize(
+    "setting", ["train.adversary=1.0", "train.optimizer=adafactor", "pretrain.optimizer=adafactor"]
+)
+def test_what_needs_whole_matrices_is_refused_where_they_are_cut(
+    write: Write, setting: str
+) -> None:
+    path = write(SMALLEST)
+    more = ["train.parallel=fsdp", "pretrain.steps=5", setting]
+    assert "fsdp cannot go with" in "".join(problems(path, *more))
+    load_recipe(path, [*more, "train.parallel=ddp"])
 
 
 def test_the_table_names_fields_that_exist() -> None:
