@@ -3,13 +3,12 @@
 Letters: B rows · T positions · N records · C classes.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel
 from tokenizers import Tokenizer
 
 from tael.data.clean import CHANGING, repair
@@ -20,17 +19,23 @@ from tael.errors import CheckpointError, DataError, RecipeError
 from tael.recipe.schema import Clean, Recipe
 from tael.task.answer import finite, read_off
 from tael.task.base import Answer, Example, Group, Lesson, Predictor, Tally
+from tael.task.classify_wire import answers_of, request_of, response_of
 from tael.task.labels import (
     Kind,
-    check_labels,
+    check,
     check_unseen,
+    class_weights,
     find_labels,
+    line,
     mistake,
+    moments,
     number,
     parts,
+    survey,
 )
 from tael.task.metrics import measure, outcomes
 from tael.task.outcomes import Outcomes
+from tael.task.view import lost_ends
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,6 +72,9 @@ class Classify:
     head_kind: Literal["classify"] = "classify"
     metric_words: Mapping[str, str] = {}
     forms = staticmethod(labelled_text)
+    check = staticmethod(check)
+    survey = staticmethod(survey)
+    line = staticmethod(line)
 
     def __init__(
         self,
@@ -93,35 +101,12 @@ class Classify:
         self._index = {label: index for index, label in enumerate(self.labels)}
 
     @staticmethod
-    def check(split: str, records: Sequence[Record], recipe: Recipe) -> None:
-        """Raise DataError where labels are missing, `nan` or `inf`, or (regression) no numbers."""
-        check_labels(split, records, recipe.data.labels)
-
-    @staticmethod
-    def survey(splits: Mapping[str, Sequence[Record]], recipe: Recipe) -> dict[str, int]:
-        """Return how often train has each label, the most frequent first."""
-        kind = recipe.data.labels
-        labels = find_labels(splits["train"], kind)
-        for split, rows in splits.items():
-            if split != "train":
-                check_unseen(rows, labels, split, kind)
-        if not labels:
-            return {}
-        counts = Counter(part for r in splits["train"] for part in parts(str(r["label"]), kind))
-        return {label: counts[label] for label in sorted(labels, key=lambda one: -counts[one])}
-
-    @staticmethod
     def metric_names(recipe: Recipe) -> list[str]:
         """Return the names of the metrics of this kind of label."""
         one = {"value": 0.0, "label": "a", "labels": ["a"], "scores": {"a": 1, "b": 0}}
         reference = 0.0 if recipe.data.labels == "regression" else "a"
         # Of two rows that agree nearly every metric is undefined; their names are what is asked.
         return list(measure(recipe.data.labels, [one] * 2, [reference] * 2, ["a", "b"]))
-
-    @staticmethod
-    def line(record: Record) -> str:
-        """Return the label and the text."""
-        return f"{record['label']}  {record['text']}"
 
     @staticmethod
     def guess(records: Sequence[Record]) -> list[str] | None:
@@ -144,14 +129,14 @@ class Classify:
         labels = find_labels(records, kind)
         for split, rows in (others or {}).items():
             check_unseen(rows, labels, split, kind)
-        center, scale = _moments(records) if kind == "regression" else (0.0, 1.0)
+        center, scale = moments(records) if kind == "regression" else (0.0, 1.0)
         return cls(
             tokenizer,
             labels,
             kind,
             recipe.data.max_tokens,
             label_smoothing=recipe.train.label_smoothing,
-            class_weights=_weights(records, labels, recipe),
+            class_weights=class_weights(records, labels, recipe),
             center=center,
             scale=scale,
             repairs=recipe.data.clean,
@@ -371,18 +356,7 @@ class Classify:
     ) -> list[Answer]:
         """Return an answer for each row of (N, C); CheckpointError where a logit is NaN."""
         logits_NC = finite(np.asarray(outputs))
-        if self.kind == "regression":
-            return [{"value": float(value)} for value in logits_NC[:, 0]]
-        scores_NC = _softmax(logits_NC) if self.kind == "single" else _sigmoid(logits_NC)
-        answers: list[Answer] = []
-        for row, best in zip(scores_NC.tolist(), logits_NC.argmax(1).tolist(), strict=True):
-            scores = dict(zip(self.labels, row, strict=True))
-            if self.kind == "single":
-                answers.append({"label": self.labels[best], "score": row[best], "scores": scores})
-            else:
-                chosen = [label for label, score in scores.items() if score >= 0.5]
-                answers.append({"labels": chosen, "scores": scores})
-        return answers
+        return answers_of(logits_NC, self.kind, self.labels)
 
     def references(self, records: Sequence[Record]) -> list[Any]:
         """Return the true label, list of labels, or number of each record."""
@@ -411,7 +385,7 @@ class Classify:
         """Return the label, which is read off the first token, and what of the texts was cut."""
         texts = tuple(str(record[r]) for r in ("text", "text_pair") if record.get(r) is not None)
         told = self._told(example.target)
-        lost = " ¦ ".join(filter(None, _lost(self.tokenizer, texts, example)))
+        lost = " ¦ ".join(filter(None, lost_ends(self.tokenizer, texts, example)))
         return Lesson({0: told}, told, lost)
 
     def _told(self, target: Any) -> str:
@@ -431,73 +405,14 @@ class Classify:
 
     def request_model(self) -> type[BaseModel]:
         """Return what one record of a request looks like."""
-        text = (str, Field(description="The text to classify."))
-        if not self.pairs:
-            return create_model("ClassifyRecord", text=text)
-        pair = (str, Field(description="The second text, which the label is about as well."))
-        return create_model("ClassifyPair", text=text, text_pair=pair)
+        return request_of(pairs=self.pairs)
 
     def response_model(self) -> type[BaseModel]:
         """Return what one answer looks like."""
-        scores = (dict[str, float], Field(description="Probability of each label."))
-        if self.kind == "regression":
-            return create_model("Value", value=(float, Field(description="The predicted number.")))
-        if self.kind == "multi":
-            labels = (list[str], Field(description="Labels with a probability of 0.5 or more."))
-            return create_model("Labels", labels=labels, scores=scores)
-        label = (str, Field(description="The most probable label."))
-        score = (float, Field(description="Its probability."))
-        return create_model("Label", label=label, score=score, scores=scores)
+        return response_of(self.kind)
 
 
 def _share(a: int, b: int, room: int) -> tuple[int, int]:
     """Return how much of two lengths fits `room`, taken from the longer first."""
     keep_a = min(a, max(room - b, (room + 1) // 2))
     return keep_a, min(b, room - keep_a)
-
-
-def _lost(tokenizer: Tokenizer, texts: Sequence[str], example: Example) -> list[str]:
-    """Return the end of each text that is behind its last token."""
-    if not example.cut:
-        return []
-    kept = [example.types.count(segment) - 1 for segment in range(len(texts))]  # without [SEP]
-    kept[0] -= 1  # nor [CLS]
-    lost = []
-    for text, count in zip(texts, kept, strict=True):
-        offsets = tokenizer.encode(text, add_special_tokens=False).offsets
-        lost.append(text[offsets[count][0] :] if count < len(offsets) else "")
-    return lost
-
-
-def _moments(records: Sequence[Record]) -> tuple[float, float]:
-    """Return mean and deviation of the numbers in `label`; a deviation of 0 counts as 1."""
-    values_N = np.array([float(record["label"]) for record in records])
-    return float(values_N.mean()), float(values_N.std()) or 1.0
-
-
-def _weights(
-    records: Sequence[Record], labels: Sequence[str], recipe: Recipe
-) -> list[float] | None:
-    """Return one weight a label; RecipeError for a weight of a label that is not there."""
-    wanted, kind = recipe.train.class_weights, recipe.data.labels
-    if wanted == "none" or not labels:
-        return None
-    if isinstance(wanted, dict):
-        unknown = [label for label in wanted if label not in labels]
-        if unknown:
-            known = ", ".join(labels[:20])
-            raise RecipeError([f"train.class_weights: no label {unknown[0]!r}; there are {known}"])
-        return [float(wanted.get(label, 1.0)) for label in labels]
-    counts = Counter(part for r in records for part in parts(str(r["label"]).strip(), kind))
-    return [sum(counts.values()) / (len(labels) * counts[label]) for label in labels]
-
-
-def _softmax(logits_NC: NDArray[np.float64]) -> NDArray[np.float64]:
-    exp_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
-    scores_NC: NDArray[np.float64] = exp_NC / exp_NC.sum(axis=1, keepdims=True)
-    return scores_NC
-
-
-def _sigmoid(logits_NC: NDArray[np.float64]) -> NDArray[np.float64]:
-    # By tanh: exp of a large logit would overflow.
-    return np.asarray(0.5 * (1 + np.tanh(logits_NC / 2)))

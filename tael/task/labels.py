@@ -5,18 +5,50 @@ what training takes. `record["label"]` is text here, "" where it is missing.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tael.data.record import Record, place
-from tael.errors import DataError
-from tael.recipe.schema import Kind
+import numpy as np
 
-__all__ = ["Kind", "check_labels", "check_unseen", "find_labels", "mistake", "number", "parts"]
+from tael.data.record import Record, place
+from tael.errors import DataError, RecipeError
+from tael.recipe.schema import Kind, Recipe
+
+__all__ = [
+    "Kind", "check", "check_labels", "check_unseen", "class_weights", "find_labels", "line",
+    "mistake", "moments", "number", "parts", "survey",
+]  # fmt: skip
 
 
 _PLACES = 3  # shown of each fault
 _NO_LABEL = {"nan", "inf", "infinity"}  # what failed arithmetic writes; never a class
+
+
+def check(split: str, records: Sequence[Record], recipe: Recipe) -> None:
+    """Raise DataError where labels are missing, `nan` or `inf`, or (regression) no numbers."""
+    check_labels(split, records, recipe.data.labels)
+
+
+def survey(splits: Mapping[str, Sequence[Record]], recipe: Recipe) -> dict[str, int]:
+    """Return how often train has each label, the most frequent first; {} for a regression.
+
+    Raises what `find_labels` raises, and `check_unseen` of the other splits.
+    """
+    kind = recipe.data.labels
+    labels = find_labels(splits["train"], kind)
+    for split, rows in splits.items():
+        if split != "train":
+            check_unseen(rows, labels, split, kind)
+    if not labels:
+        return {}
+    counts = Counter(part for r in splits["train"] for part in parts(str(r["label"]), kind))
+    return {label: counts[label] for label in sorted(labels, key=lambda one: -counts[one])}
+
+
+def line(record: Record) -> str:
+    """Return the label and the text, for a reader."""
+    return f"{record['label']}  {record['text']}"
 
 
 def check_labels(split: str, records: Sequence[Record], kind: Kind) -> None:
@@ -102,6 +134,29 @@ def number(label: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def moments(records: Sequence[Record]) -> tuple[float, float]:
+    """Return mean and deviation of the numbers in `label`; a deviation of 0 counts as 1."""
+    values_N = np.array([float(record["label"]) for record in records])
+    return float(values_N.mean()), float(values_N.std()) or 1.0
+
+
+def class_weights(
+    records: Sequence[Record], labels: Sequence[str], recipe: Recipe
+) -> list[float] | None:
+    """Return one weight a label; RecipeError for a weight of a label that is not there."""
+    wanted, kind = recipe.train.class_weights, recipe.data.labels
+    if wanted == "none" or not labels:
+        return None
+    if isinstance(wanted, dict):
+        unknown = [label for label in wanted if label not in labels]
+        if unknown:
+            known = ", ".join(labels[:20])
+            raise RecipeError([f"train.class_weights: no label {unknown[0]!r}; there are {known}"])
+        return [float(wanted.get(label, 1.0)) for label in labels]
+    counts = Counter(part for r in records for part in parts(str(r["label"]).strip(), kind))
+    return [sum(counts.values()) / (len(labels) * counts[label]) for label in labels]
 
 
 def _label(record: Record) -> str:

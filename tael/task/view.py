@@ -16,7 +16,7 @@ from tael.task.base import Example, Task
 if TYPE_CHECKING:
     from tael.model.batch import Batch
 
-__all__ = ["Piece", "View", "record_views", "row_views"]
+__all__ = ["Piece", "View", "lost_ends", "record_views", "row_views"]
 
 # special: put there by the tokenizer's template; target: the loss is computed at this position.
 Mark = Literal["", "special", "target"]
@@ -65,6 +65,19 @@ def _view(task: Task, record: Record, example: Example) -> View:
     pieces += [Piece(name, "target", name) for name in _names(task.tokenizer, lesson.written)]
     texts = [str(record[role]) for role in ("text", "text_pair") if record.get(role) is not None]
     return View(place(record), pieces, lesson.told, " ¦ ".join(texts), lesson.lost, example.cut)
+
+
+def lost_ends(tokenizer: Tokenizer, texts: Sequence[str], example: Example) -> list[str]:
+    """Return the end of each text that is behind its last token."""
+    if not example.cut:
+        return []
+    kept = [example.types.count(segment) - 1 for segment in range(len(texts))]  # without [SEP]
+    kept[0] -= 1  # nor [CLS]
+    lost = []
+    for text, count in zip(texts, kept, strict=True):
+        offsets = tokenizer.encode(text, add_special_tokens=False).offsets
+        lost.append(text[offsets[count][0] :] if count < len(offsets) else "")
+    return lost
 
 
 def row_views(batch: "Batch", tokenizer: Tokenizer, rows: int) -> list[View]:
