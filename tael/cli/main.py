@@ -234,6 +234,7 @@ def train(
         show_next(f"tael evaluate {folder}")
 
 
+app.command()(judge.tune)
 app.command()(judge.evaluate)
 app.command()(judge.report)
 app.command()(judge.ablate)

@@ -25,6 +25,7 @@ VERBS = [
     "plan",
     "run",
     "train",
+    "tune",
     "evaluate",
     "predict",
     "price",
