@@ -94,7 +94,7 @@ def compare(name: str, folder: Path) -> dict[str, float]:
         section: _BASE.get(section, {}) | RECIPES[name].get(section, {})
         for section in {**_BASE, **RECIPES[name]}
     }
-    data = {"train": folder / "texts.csv"} | sections.pop("data", {})
+    data = {"train": folder / "texts.csv", "max_cut": 1} | sections.pop("data", {})
     recipe = Recipe.model_validate({"name": name, "task": "classify", "data": data} | sections)
     predicted = check(recipe).estimate.memory_bytes
     command = [sys.executable, "-c", _TRAIN, recipe.model_dump_json(by_alias=True)]

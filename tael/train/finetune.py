@@ -29,6 +29,7 @@ __all__ = ["fine_tune", "watched_rows"]
 
 _DEV_ROWS = 2000  # of dev, scored while training; the final score is over all of it
 _TRAIN_ROWS = 2000  # of train, scored at the end; fewer while training
+_SHOWN = 5  # labels named in a message
 _LEAST = 200  # rows of train that are always watched
 _SHARE = 0.15  # of the arithmetic of training that scoring may add
 
@@ -135,8 +136,21 @@ def _score(
             continue
         v = verdict(network, task, on, course.dtype)
         run.track.evaluation(
-            "final", outcome.best_step, v.split, metrics=v.metrics, loss=v.loss, rows=v.rows
+            "final",
+            outcome.best_step,
+            v.split,
+            metrics=v.metrics,
+            loss=v.loss,
+            rows=v.rows,
+            never=v.never,
         )
+        if v.never and v.split == "dev":
+            run.track.cost(labels_never_answered=len(v.never))
+            run.track.progress.say(
+                f"{v.split}: never answered: {', '.join(v.never[:_SHOWN])}"
+                f"{f' and {len(v.never) - _SHOWN} more' if len(v.never) > _SHOWN else ''}; "
+                "train.class_weights=balanced, more examples or more steps may help"
+            )
     run.track.sync()
 
 

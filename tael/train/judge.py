@@ -15,7 +15,7 @@ from tael.data.record import Record
 from tael.model.batch import Batch
 from tael.model.network import Network
 from tael.task.answer import owners
-from tael.task.base import Example, Tally, Task
+from tael.task.base import Answer, Example, Tally, Task
 from tael.task.metrics import LOWER_IS_BETTER
 from tael.train.loop import Learner, Verdict
 from tael.train.master import Dtype, arithmetic
@@ -52,7 +52,17 @@ def verdict(network: Network, task: Task, on: Sample, dtype: Dtype) -> Verdict:
         outputs = task.outputs(network, on.examples, groups, tally)
     answers = task.decode(outputs, on.examples)
     metrics = task.metrics(answers, task.references(on.records))
-    return Verdict(on.split, metrics, tally.mean, len(on.records), _better(task.metric, metrics))
+    better = _better(task.metric, metrics)
+    never = _never(task.labels, answers) if on.split == "dev" else ()
+    return Verdict(on.split, metrics, tally.mean, len(on.records), better, never)
+
+
+def _never(labels: Sequence[str], answers: Sequence[Answer]) -> tuple[str, ...]:
+    """Return the labels that stand in no answer, where answers are labels."""
+    if not all("label" in answer or "labels" in answer for answer in answers):
+        return ()
+    said = {label for answer in answers for label in answer.get("labels", [answer.get("label")])}
+    return tuple(label for label in labels if label not in said)
 
 
 @torch.inference_mode()

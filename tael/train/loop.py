@@ -72,6 +72,7 @@ class Verdict:
     loss: float
     rows: int
     better: float = 0.0  # the first metric, signed so that higher is better
+    never: tuple[str, ...] = ()  # labels of train that no answer has
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +369,13 @@ def _scored(
         verdicts = evaluate()
     for v in verdicts:
         track.evaluation(
-            work.course.name, position.step, v.split, metrics=v.metrics, loss=v.loss, rows=v.rows
+            work.course.name,
+            position.step,
+            v.split,
+            metrics=v.metrics,
+            loss=v.loss,
+            rows=v.rows,
+            never=v.never,
         )
     if not work.course.keep_best or not verdicts:
         return position

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,15 @@ class Track:
         metrics: Mapping[str, float],
         loss: float,
         rows: int,
+        never: Sequence[str] = (),
     ) -> None:
-        """Record the score of a split after step `step`, over `rows` records."""
+        """Record the score of a split after step `step`, over `rows` records.
+
+        `never` are the labels that no answer had.
+        """
         line = {"stage": stage, "step": step, "split": split}
-        self._write(line | {"metrics": dict(metrics), "loss": loss, "rows": rows})
+        score = {"metrics": dict(metrics), "loss": loss, "rows": rows}
+        self._write(line | score | ({"never_answered": list(never)} if never else {}))
         if stage != "final":
             self._draw(step, f"{split}/", dict(metrics) | {"loss": loss})
             self.progress.evaluation(split, metrics, loss)
