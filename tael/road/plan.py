@@ -297,6 +297,7 @@ def _command(named: str, devices: int, kind: Gpu, stages: list[StagePlan]) -> st
     each = min(devices, kind.per_machine)
     start = f"torchrun --nproc-per-node {each} --max-restarts 3"
     if devices > each:
+        start = f"TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 {start}"
         start += f" --nnodes {-(-devices // each)} --rdzv-backend c10d --rdzv-endpoint HOST:29400"
     return " ".join([start, "-m tael train", named, f"train.parallel={worst}", *settings])
 
@@ -318,6 +319,7 @@ def _notes(
             )
     if gpu is not None:
         yield f"{kind.name}: {kind.source}"
+        yield "`tael train` computes on processors so far; what GPUs would take is for deciding"
         if price is None:
             yield "the price is the recipe's, of a machine hour; --price says that of a device"
     if at_least:
