@@ -163,7 +163,7 @@ class Chat:
         self, of: int, ids: list[int], earlier: list[int], reply: list[int] | None
     ) -> Example:
         """Keep the beginning (who the assistant is) and the end of what is read, count the rest."""
-        room = self.max_tokens // 2
+        room = self.max_tokens - min(self.longest, self.max_tokens // 2)  # the rest is the answer's
         kept = ids if len(ids) <= room else [*ids[: room // 4], *ids[len(ids) - room + room // 4 :]]
         lost = len(ids) - len(kept)
         if lost:

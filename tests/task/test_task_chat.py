@@ -118,7 +118,7 @@ def test_templates_that_teach_something_else_are_refused(
 def test_a_long_conversation_keeps_its_beginning_and_its_last_question(
     tokenizer: Tokenizer,
 ) -> None:
-    task = task_of(tokenizer, data={"train": ["x.jsonl"], "max_tokens": 32})
+    task = task_of(tokenizer, data={"train": ["x.jsonl"], "max_tokens": 32}, chat={"longest": 16})
     before = [{"role": "user", "content": "again " * 30}, ANSWER, *ASK]
     whole = prompt_ids(task.lexicon, before)
     example = task.encode({"messages": before, "answer": ANSWER})
