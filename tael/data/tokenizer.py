@@ -76,10 +76,13 @@ def train_tokenizer(texts: Iterable[str], spec: Spec) -> Tokenizer:
     if spec.kind == "bytes":
         return _finish(_byte_level(sample, spec.vocab))
     with_bytes = spec.vocab >= _ROOM_FOR_BYTES
-    tokenizer = shell(models.Unigram(), "" if spec.kind == "wordpiece" else "▁")
+    tokenizer = shell(models.Unigram(), "" if spec.kind in ("wordpiece", "character") else "▁")
     normal = [tokenizer.normalizer.normalize_str(text) for text in sample]
-    common = _without_rare(normal, spec.vocab)
     room = spec.vocab - len(SPECIALS) - (len(_BYTES) if with_bytes else 0)
+    if spec.kind == "character":
+        tokenizer.model = _characters(normal, room, with_bytes)
+        return _finish(tokenizer)
+    common = _without_rare(normal, spec.vocab)
     train = {"unigram": _unigram, "bpe": _bpe, "wordpiece": _wordpiece}[spec.kind]
     tokenizer.model = train(common, room, with_bytes)
     if spec.kind == "wordpiece":
@@ -109,11 +112,15 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def save_tokenizer(
-    tokenizer: Tokenizer, folder: Path, max_tokens: int, *, writes: bool = False
+    tokenizer: Tokenizer,
+    folder: Path,
+    max_tokens: int,
+    *,
+    ends: tuple[int | None, int | None] | None = None,
 ) -> None:
     """Write `tokenizer.json` and the `tokenizer_config.json` that opens it in transformers.
 
-    For a model that `writes`, [CLS] is also what begins a text and [SEP] what ends it.
+    `ends` are the ids that begin and end a text of a model that writes.
     """
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -126,8 +133,9 @@ def save_tokenizer(
     # Naming one that it lacks would add it, at an id that the model has no row for.
     there = {text for text in SPECIALS if tokenizer.token_to_id(text) is not None}
     config |= {role: text for role, text in zip(roles, SPECIALS, strict=True) if text in there}
-    if writes and {"[CLS]", "[SEP]"} <= there:
-        config |= {"bos_token": "[CLS]", "eos_token": "[SEP]"}
+    if ends is not None:
+        named = zip(("bos_token", "eos_token"), ends, strict=True)
+        config |= {role: tokenizer.id_to_token(id_) for role, id_ in named if id_ is not None}
         config |= {"model_input_names": ["input_ids", "attention_mask"]}
     write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=True) + "\n")
     write_text(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
@@ -260,6 +268,15 @@ def _byte_level(texts: Sequence[str], vocab: int) -> Tokenizer:
     lines = (line for text in texts for line in text.splitlines(keepends=True))
     tokenizer.train_from_iterator(lines, trainer)
     return tokenizer
+
+
+def _characters(texts: Sequence[str], room: int, with_bytes: bool) -> Any:
+    """Return the most frequent characters as units, each by itself; the others are bytes."""
+    times = Counter(sign for text in texts for sign in text if not sign.isspace())
+    common = sorted(times, key=lambda sign: (-times[sign], sign))[:room]
+    pieces = [*SPECIALS, *common, *(_BYTES if with_bytes else ())]
+    vocab = {piece: id_ for id_, piece in enumerate(pieces)}
+    return models.BPE(vocab, [], unk_token="[UNK]", byte_fallback=with_bytes)
 
 
 def _wordpiece(texts: Sequence[str], room: int, with_bytes: bool) -> Any:

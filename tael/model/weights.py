@@ -302,6 +302,8 @@ def to_file(network: Network, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
     """Return parameters (or their gradients) by name under the file's names, taken apart."""
     family = _family(network)
     bare = network.kind in ("pool", "none")
+    if network.kind == "none":  # what makes vectors is kept by the task
+        tensors = {name: one for name, one in tensors.items() if not name.startswith("head.")}
     return written(family, network, tensors, "" if bare else family.prefix)
 
 
@@ -329,10 +331,12 @@ def save_folder(
     multi_label_classification or regression. Without `labels` the folder's own are kept, if there
     are as many as classes. Each file is whole or absent.
     """
-    raw, writes = _raw(network), network.config.stacks != "encoder"
-    if writes and tokenizer is not None and raw.get("eos_token_id") is None:
-        raw |= {"bos_token_id": tokenizer.token_to_id("[CLS]")}
-        raw |= {"eos_token_id": tokenizer.token_to_id("[SEP]")}
+    raw, ends = _raw(network), None
+    if network.config.stacks != "encoder" and tokenizer is not None:
+        if raw.get("eos_token_id") is None:
+            raw |= {"bos_token_id": tokenizer.token_to_id("[CLS]")}
+            raw |= {"eos_token_id": tokenizer.token_to_id("[SEP]")}
+        ends = _first(raw.get("bos_token_id")), _first(raw["eos_token_id"])
     if labels is None and isinstance(network.head, ClassifyHead | TokenHead):
         classes, own = network.head.classifier.out_features, raw.get("id2label")
         if not isinstance(own, dict) or len(own) != classes:
@@ -349,7 +353,13 @@ def save_folder(
         save_file(parts, draft, metadata={"format": "pt"})
     write_text(folder / "config.json", json.dumps(raw, indent=2, ensure_ascii=False) + "\n")
     if tokenizer is not None:
-        save_tokenizer(tokenizer, folder, network.config.max_positions, writes=writes)
+        save_tokenizer(tokenizer, folder, network.config.max_positions, ends=ends)
+
+
+def _first(ids: Any) -> int | None:
+    """Return an id of a config, of several the first."""
+    found: int | None = ids[0] if isinstance(ids, list) and ids else ids
+    return found
 
 
 def _raw(network: Network) -> Raw:

@@ -27,12 +27,15 @@ __all__ = ["CausalLM"]
 
 
 class CausalLM:
-    """The objective of a decoder; every token that has one before it is a target."""
+    """The objective of a decoder; every token that has one before it is a target.
+
+    `smoothing`: the share of a target that is spread over the vocabulary.
+    """
 
     name = "clm"
 
-    def __init__(self, marks: Marks) -> None:
-        self.marks = marks
+    def __init__(self, marks: Marks, smoothing: float = 0.0) -> None:
+        self.marks, self.smoothing = marks, smoothing
 
     def wrap(self, piece: NDArray[np.integer], *, begins: bool = True, ends: bool = True) -> Ids:
         """Return a stretch of a text with BOS where the text begins and EOS where it ends.
@@ -72,13 +75,16 @@ class CausalLM:
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return the cross-entropy summed over the targets, in float32."""
         assert batch.targets is not None, "a batch without targets has no loss"
-        return F.cross_entropy(logits.float(), batch.targets, reduction="sum")
+        return F.cross_entropy(
+            logits.float(), batch.targets, reduction="sum", label_smoothing=self.smoothing
+        )
 
     def objective(self, network: Network, batch: Batch) -> Tensor:
         """Return the same as `loss` of `logits`, a part of the scores at a time."""
         head = network.head
         assert isinstance(head, VocabHead), "a language model has a head of its vocabulary"
-        return head.loss(network(batch), batch, network.body.embedding.tokens.weight)
+        embedding_VD = network.body.embedding.tokens.weight
+        return head.loss(network(batch), batch, embedding_VD, self.smoothing)
 
     def supervised(self, batch: Batch) -> float:
         """Return the number of targets."""

@@ -77,9 +77,10 @@ class NextToken:
         max_tokens: int,
         *,
         repairs: Clean | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         self.tokenizer, self.marks, self.max_tokens = tokenizer, found, max_tokens
-        self.repairs = repairs or Clean()
+        self.repairs, self.label_smoothing = repairs or Clean(), label_smoothing
 
     @staticmethod
     def metric_names(recipe: Recipe) -> list[str]:
@@ -96,7 +97,13 @@ class NextToken:
     ) -> "NextToken":
         """Make the task; CheckpointError where the tokenizer has no token that ends a text."""
         found = _marks(recipe, tokenizer)
-        return cls(tokenizer, found, recipe.data.max_tokens, repairs=recipe.data.clean)
+        return cls(
+            tokenizer,
+            found,
+            recipe.data.max_tokens,
+            repairs=recipe.data.clean,
+            label_smoothing=recipe.train.label_smoothing,
+        )
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], tokenizer: Tokenizer) -> "NextToken":
@@ -188,7 +195,7 @@ class NextToken:
     def _learner(self) -> "CausalLM":
         from tael.task.clm import CausalLM
 
-        return CausalLM(self.marks)
+        return CausalLM(self.marks, self.label_smoothing)
 
     # Batches to loss
 

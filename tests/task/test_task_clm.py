@@ -88,10 +88,14 @@ def test_packed_texts_have_the_loss_and_the_gradient_of_each_alone() -> None:
         assert_close(parameter.grad, together[name], rtol=0, atol=1e-9, msg=name)
 
 
-def test_the_objective_is_the_loss_of_the_logits() -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_objective_is_the_loss_of_the_logits(smoothing: float) -> None:
     model, made = network(), batch([texts(4), texts(2, seed=9)])
-    whole = LEARNER.loss(LEARNER.logits(model, made), made)
-    assert_close(LEARNER.objective(model, made).float(), whole, rtol=1e-6, atol=0)
+    learner = CausalLM(LEARNER.marks, smoothing)
+    whole = learner.loss(learner.logits(model, made), made)
+    assert_close(learner.objective(model, made).float(), whole, rtol=1e-6, atol=0)
+    plain = LEARNER.loss(LEARNER.logits(model, made), made)
+    assert torch.equal(whole, plain) == (smoothing == 0)
 
 
 def test_no_position_sees_its_target() -> None:
