@@ -31,6 +31,7 @@ TEXTS, MEAN, LONGEST = 32, 88, 128  # texts a step; their mean and greatest leng
 ROW, MASK = 256, 0.15  # tokens of a packed row; share of targets
 BLOCK, BLOCKS, UNITS = 256, 12, 8000
 RANK = 8
+DROPOUT = 0.1  # of BERT and GPT-2, on every side
 GROUPED = 10  # of so many batches one is run: a third of what is sorted together
 
 
@@ -130,7 +131,7 @@ def causal(folder: Path, options: Namespace) -> tuple[Network, Side]:
         folder / "start",
         options,
         data={"max_tokens": BLOCK},
-        model={"from": str(folder / "start"), "dropout": 0.0},
+        model={"from": str(folder / "start"), "dropout": DROPOUT},
         pretrain={"batch": BLOCKS},
     )
     network, _ = open_folder(folder / "start", head="clm")
@@ -138,7 +139,7 @@ def causal(folder: Path, options: Namespace) -> tuple[Network, Side]:
 
 
 def gpt2_folder(folder: Path, sizes: Sizes, tokenizer: Tokenizer) -> None:
-    """Write a new GPT-2 in Hugging Face layout, without dropout."""
+    """Write a new GPT-2 in Hugging Face layout."""
     import transformers
 
     torch.manual_seed(0)
@@ -148,9 +149,9 @@ def gpt2_folder(folder: Path, sizes: Sizes, tokenizer: Tokenizer) -> None:
         n_embd=sizes.hidden,
         n_layer=sizes.layers,
         n_head=wide_heads(sizes),
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
+        resid_pdrop=DROPOUT,
+        embd_pdrop=DROPOUT,
+        attn_pdrop=DROPOUT,
         bos_token_id=None,
         eos_token_id=None,
     )
@@ -173,7 +174,7 @@ def causal_peers(folder: Path, tokenizer: Tokenizer, options: Namespace) -> list
     )
     sides = [Side("trainer", work)]
     for name in ("nanogpt", *(["nanogpt_compiled"] if options.compile else [])):
-        model = GPT(vocab, BLOCK, sizes.hidden, sizes.layers, wide_heads(sizes))
+        model = GPT(vocab, BLOCK, sizes.hidden, sizes.layers, wide_heads(sizes), DROPOUT)
         run = loop(model, ids, block=BLOCK, batch=BLOCKS, compiled=name != "nanogpt")
         sides.append(Side(name, run))
     return sides

@@ -21,9 +21,9 @@ __all__ = ["GPT", "loop"]
 class Layer(nn.Module):
     """Attention and feed-forward, each after its norm."""
 
-    def __init__(self, hidden: int, heads: int) -> None:
+    def __init__(self, hidden: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.dropout = heads, nn.Dropout(dropout)
         self.attention_norm, self.ffn_norm = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
         self.qkv, self.out = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, hidden)
         self.up, self.down = nn.Linear(hidden, 4 * hidden), nn.Linear(4 * hidden, hidden)
@@ -34,18 +34,23 @@ class Layer(nn.Module):
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part in self.qkv(self.attention_norm(x_BTD)).chunk(3, -1)
         )
-        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x_BTD = x_BTD + self.out(seen.transpose(1, 2).flatten(2))
-        return x_BTD + self.down(F.gelu(self.up(self.ffn_norm(x_BTD))))  # type: ignore[no-any-return]
+        lost = self.dropout.p if self.training else 0.0
+        seen = F.scaled_dot_product_attention(q, k, v, dropout_p=lost, is_causal=True)
+        x_BTD = x_BTD + self.dropout(self.out(seen.transpose(1, 2).flatten(2)))
+        bent_BTF = F.gelu(self.up(self.ffn_norm(x_BTD)))
+        return x_BTD + self.dropout(self.down(bent_BTF))  # type: ignore[no-any-return]
 
 
 class GPT(nn.Module):
     """GPT-2, scores from the token embedding."""
 
-    def __init__(self, vocab: int, block: int, hidden: int, layers: int, heads: int) -> None:
+    def __init__(
+        self, vocab: int, block: int, hidden: int, layers: int, heads: int, dropout: float
+    ) -> None:
         super().__init__()
         self.tokens, self.places = nn.Embedding(vocab, hidden), nn.Embedding(block, hidden)
-        self.layers = nn.ModuleList(Layer(hidden, heads) for _ in range(layers))
+        self.layers = nn.ModuleList(Layer(hidden, heads, dropout) for _ in range(layers))
+        self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(hidden)
         for weight in self.parameters():
             if weight.ndim > 1:
@@ -54,7 +59,7 @@ class GPT(nn.Module):
     def forward(self, ids_BT: Tensor, next_BT: Tensor) -> Tensor:
         """Return the mean loss."""
         at_T = torch.arange(ids_BT.shape[1])
-        x_BTD = self.tokens(ids_BT) + self.places(at_T)
+        x_BTD = self.dropout(self.tokens(ids_BT) + self.places(at_T))
         for layer in self.layers:
             x_BTD = layer(x_BTD)
         logits_BTV = F.linear(self.norm(x_BTD), self.tokens.weight)
