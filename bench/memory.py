@@ -20,7 +20,7 @@ from typing import Any
 
 RECIPES: dict[str, dict[str, Any]] = {
     "short": {"data": {"max_tokens": 64}},
-    "long": {"data": {"max_tokens": 512}, "train": {"batch": 16}},
+    "long": {"data": {"max_tokens": 512}, "train": {"batch": 16, "steps": 12}},
     "deep": {
         "model": {"hidden": 512, "layers": 8, "heads": 8, "ffn": 2048},
         "train": {"batch": 16},

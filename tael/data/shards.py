@@ -116,11 +116,14 @@ def open_shard(folder: Path) -> Shard | None:
     """Return the shard in `folder`, None where there is none; a damaged one is removed and said."""
     if not (folder / "shard.json").is_file():
         return None
-    sums: dict[str, int] = json.loads((folder / "shard.json").read_text("utf-8"))["crc32"]
-    wrong = [name for name in _NAMES if _checksum(folder / f"{name}.npy") != sums[name]]
+    try:
+        sums: dict[str, int] = json.loads((folder / "shard.json").read_text("utf-8"))["crc32"]
+        wrong = [f"{n}.npy" for n in _NAMES if _checksum(folder / f"{n}.npy") != sums[n]]
+    except (OSError, ValueError, KeyError, TypeError) as error:  # a file is gone or cannot be read
+        wrong = [str(getattr(error, "filename", None) or "shard.json")]
     if not wrong:
         return Shard(folder)
-    _log.warning("%s: damaged (%s.npy is not what was written): made again", folder, wrong[0])
+    _log.warning("%s: damaged (%s is not what was written): made again", folder, wrong[0])
     shutil.rmtree(folder)
     return None
 

@@ -269,6 +269,20 @@ def test_a_damaged_shard_is_removed_and_said(
         Shard(tmp_path / "t")
 
 
+@pytest.mark.parametrize("name", ["ids.npy", "shard.json", "texts.npy"])
+def test_a_shard_that_cannot_be_read_is_removed_and_the_file_named(
+    tmp_path: Path, tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    corpus = read(tmp_path / "c", write(tmp_path / "a.txt", lines(50)))
+    build(tmp_path / "s", corpus, tokenizer, 32, Inline())
+    hurt = tmp_path / "s" / name
+    hurt.unlink() if name == "ids.npy" else hurt.write_bytes(hurt.read_bytes()[:40])
+    with caplog.at_level(logging.WARNING):
+        assert open_shard(tmp_path / "s") is None
+    assert f"{name} is not what was written" in caplog.text
+    assert len(build(tmp_path / "s", corpus, tokenizer, 32, Inline())) > 0
+
+
 def test_no_texts_at_all_is_an_empty_shard(tmp_path: Path, tokenizer: Tokenizer) -> None:
     path = write(tmp_path / "a.txt", ["x"])
     corpus = read(tmp_path / "c", path, rules(path, min_characters=5))
