@@ -149,7 +149,8 @@ def fit(
             saver.check()
             if stopped:
                 raise stop.ended(
-                    f"{root.parent.parent}: stopped by {stop.signal} after {course.name} step "
+                    f"{root.parent.parent}: stopped by {stop.signal or 'another process'} after "
+                    f"{course.name} step "
                     f"{position.step} of {steps}, saved; the same command goes on from there"
                 )
     return _finish(work, position)
