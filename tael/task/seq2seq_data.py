@@ -94,6 +94,8 @@ def _lay(record: Record, mend: Mend, counts: Counter[str]) -> Record:
         given: Any = record["target"]
         each = given if isinstance(given, list) else [given]
         laid["target"] = [mend(string(one, record, "target")) for one in each]
+        # Known by both: units are learned from both, and a source may be written in two ways.
+        laid["text"] = f"{source}\n{targets_of(laid)[0]}"
     return laid
 
 
