@@ -21,7 +21,6 @@ from tael.model.batch import Batch
 from tael.model.network import Network
 from tael.model.weights import open_folder
 from tael.task.mlm import MaskedLM
-from tael.train.master import Masters, arithmetic
 from training.groups import MASK, MEAN, ROW, TEXTS, masked, masked_trainers
 from training.texts import tokens
 from training.turns import Side, Tell, figures, take_turns
@@ -36,7 +35,6 @@ class Habits:
     packed: bool = False  # several texts a row, instead of padding each to the longest
     at_targets: bool = False  # the head only where a token is hidden
     chunked: bool = False  # the loss never holds all scores in float32
-    masters: bool = False  # weights in bfloat16 beside float32 ones, instead of casts at every use
 
 
 STEPS = {
@@ -44,7 +42,6 @@ STEPS = {
     "packed rows": Habits(packed=True),
     "head at the targets": Habits(packed=True, at_targets=True),
     "loss in chunks": Habits(packed=True, at_targets=True, chunked=True),
-    "bfloat16 weights": Habits(packed=True, at_targets=True, chunked=True, masters=True),
 }
 
 
@@ -60,7 +57,9 @@ def causes(folder: Path, options: Namespace) -> dict[str, Any]:
         for parameter in network.parameters():
             parameter.data = parameter.data.clone()
         sides.append(Side(name, loop(network, learner, ids, habits)))
-    sides.append(replace(tael, name="tael's own loop: batches ahead, buffers kept"))
+    sides.append(
+        replace(tael, name="tael's own loop: bfloat16 weights, float32 masters, batches ahead")
+    )
     take_turns(sides, warm=options.warm, rounds=options.rounds)
     found: dict[str, Any] = {}
     for before, side in itertools.pairwise([None, *sides]):
@@ -81,21 +80,14 @@ def loop(
     def work(tell: Tell) -> None:
         torch.manual_seed(0)
         network.train()
-        masters = Masters(network, "bfloat16" if habits.masters else "float32")
-        optimizer = torch.optim.AdamW(masters.learned.values(), lr=1e-4, fused=True)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
         for batch in batches(learner, texts, packed=habits.packed):
-            with (
-                arithmetic(network, "bfloat16")
-                if habits.masters
-                else torch.autocast("cpu", torch.bfloat16)
-            ):
+            with torch.autocast("cpu", torch.bfloat16):
                 loss = mean_loss(network, learner, batch, habits)
             loss.backward()  # type: ignore[no-untyped-call]
-            masters.gather()
-            nn.utils.clip_grad_norm_(masters.learned.values(), 1.0)
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
-            masters.clear()
-            masters.publish()
+            optimizer.zero_grad(set_to_none=True)
             tell(batch.tokens, batch.ids_BT.numel())
 
     return work
