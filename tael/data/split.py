@@ -15,7 +15,7 @@ import math
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from tael.data.dedup import normalised
@@ -29,6 +29,7 @@ Parts = dict[str, list[Record]]
 
 _NAMES = ("train", "dev", "test")
 _PLACES = 3  # named in a message
+_PIECE, _BEFORE = 4000, 1000  # characters of a part of a long text, and of what stands before it
 _DATE = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?\s*(.*)", re.DOTALL)
 
 
@@ -65,8 +66,10 @@ def split_by_order(records: Sequence[Record], shares: Shares) -> Parts:
     """Return splits of the characters of `text` in their order: train first, test last.
 
     A border is where the characters before it are the share of all, rounded down; a text that
-    stands across is cut there, and nothing is lost. Labels do not come with a part of a text, so
-    this is for text that is its own answer.
+    stands across is cut there, and nothing is lost. A long text becomes records of some thousand
+    characters, cut at line ends, so that a part of it can be looked at: each has under `before` the
+    end of what precedes it, and `goes_on` where the text does. Labels do not come with a part of a
+    text, so this is for text that is its own answer.
     """
     total = sum(len(str(record["text"])) for record in records)
     ends = [int(total * share + 1e-6) for share in (shares[0], shares[0] + shares[1], 1.0)]
@@ -75,12 +78,27 @@ def split_by_order(records: Sequence[Record], shares: Shares) -> Parts:
     for record in records:
         text, at = str(record["text"]), 0
         for name, end in zip(_NAMES, ends, strict=True):
-            piece = text[at : max(at, end - begin)]
-            if piece:
-                parts[name].append(record | {"text": piece})
-                at += len(piece)
+            stop = min(len(text), max(at, end - begin))
+            parts[name] += _pieces(record, at, stop)
+            at = stop
         begin += len(text)
     return parts
+
+
+def _pieces(record: Record, start: int, end: int) -> Iterator[Record]:
+    """Yield the stretch of a text between two places, in records that are not too long."""
+    text = str(record["text"])
+    while start < end:
+        stop = min(end, start + _PIECE)
+        if stop < end:
+            stop = text.rfind("\n", start, stop) + 1 or stop
+        piece = record | {"text": text[start:stop]}
+        if start:
+            piece["before"] = text[max(0, start - _BEFORE) : start]
+        if stop < len(text):
+            piece["goes_on"] = True
+        yield piece
+        start = stop
 
 
 def split_by_time(records: Sequence[Record], shares: Shares, column: str) -> Parts:

@@ -125,9 +125,8 @@ class NextToken:
 
     def repaired(self, record: Record) -> Record:
         """Return the record with its text repaired as the training texts were; twice is once."""
-        if not isinstance(record.get("text"), str):
-            return record
-        return record | {"text": repair(record["text"], self.repairs)}
+        texts = {role: record[role] for role in ("text", "before") if record.get(role)}
+        return record | {role: repair(text, self.repairs) for role, text in texts.items()}
 
     def encode(self, record: Record) -> Example:
         """Return the first window of a record, or its first choice."""
@@ -137,11 +136,15 @@ class NextToken:
         """Return the windows of each text, and the choices of each record that is judged."""
         found: list[Example] = []
         plain = [n for n, record in enumerate(records) if not text_data.is_judged(record)]
-        texts = [str(records[n]["text"]) for n in plain]
-        encoded = dict(zip(plain, self._ids(texts), strict=True))
+        encoded = {
+            role: dict(
+                zip(plain, self._ids([str(records[n].get(role) or "") for n in plain]), strict=True)
+            )
+            for role in ("text", "before")
+        }
         for of, record in enumerate(records):
-            if of in encoded:
-                found += self._windows(of, encoded[of], str(record["text"]))
+            if of in encoded["text"]:
+                found += self._windows(of, record, encoded["text"][of], encoded["before"][of])
             else:
                 found += self._choices(of, record)
         return found
@@ -150,15 +153,20 @@ class NextToken:
         encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encoded]
 
-    def _windows(self, of: int, inside: list[int], text: str) -> list[Example]:
-        bos, eos = self.marks.bos, self.marks.eos
-        ids = [*([] if bos is None else [bos]), *inside, eos]
+    def _windows(
+        self, of: int, record: Record, inside: list[int], before: list[int]
+    ) -> list[Example]:
+        """Return the windows of a text, whose first token is told from what stands before it."""
         most, found = self.max_tokens, []
-        for start in range(0, max(1, len(ids) - 1), most):
+        lead = before[-(most // 2 + 1) :]
+        if not lead and self.marks.bos is not None:
+            lead = [self.marks.bos]
+        ids = [*lead, *inside, *([] if record.get("goes_on") else [self.marks.eos])]
+        origin = max(0, len(lead) - 1)
+        for start in range(origin, max(origin + 1, len(ids) - 1), most):
             own = ids[start : start + most + 1]
-            before = tuple(ids[max(0, start - most // 2) : start])
-            size = None if start else text_data.size_of(text)
-            note = Window(before, size=size)
+            size = text_data.size_of(record) if start == origin else None
+            note = Window(tuple(ids[max(0, start - most // 2) : start]), size=size)
             found.append(Example(own, [0] * len(own), of=of, note=note))
         return found
 
@@ -282,7 +290,7 @@ class NextToken:
         return [
             {"answer": record.get("answer"), "choices": record["choices"]}
             if text_data.is_judged(record)
-            else {"text": str(record["text"])[:200], **text_data.size_of(str(record["text"]))}
+            else {"text": str(record["text"])[:200], **text_data.size_of(record)}
             for record in records
         ]
 

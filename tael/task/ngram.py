@@ -42,9 +42,10 @@ class CharacterGrams:
             lead, choices = choices_of(record)
             sums = [self._told(lead + choice, len(lead) or 1)[0] for choice in choices]
             return {"choice": sums.index(max(sums)), "log_probabilities": sums}
-        text = str(record["text"])
-        total, right = self._told(_END + text + _END, 1)
-        characters = size_of(text)["characters"]
+        lead = str(record.get("before") or _END)[1 - _ORDER :]
+        end = "" if record.get("goes_on") else _END
+        total, right = self._told(lead + str(record["text"]) + end, len(lead))
+        characters = size_of(record)["characters"]
         return {
             "log_probability": total,
             "tokens": characters,

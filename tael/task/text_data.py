@@ -68,18 +68,19 @@ def choices_of(record: Record) -> tuple[str, list[str]]:
     return str(record["question"]), [f" {choice}" for choice in record["choices"]]
 
 
-def size_of(text: str) -> dict[str, int]:
-    """Return a text's characters, bytes (UTF-8) and words.
+def size_of(record: Record) -> dict[str, int]:
+    """Return the characters, bytes (UTF-8) and words of a record's text.
 
     The end of a text counts as one more character and byte: the line end that it stands for. A
     Chinese character is a word, since who cuts Chinese into words decides the figure.
     """
+    text, end = str(record["text"]), 0 if record.get("goes_on") else 1
     han = sum("\u3400" <= character <= "\u9fff" for character in text)
     apart = "".join(" " if "\u3400" <= character <= "\u9fff" else character for character in text)
     size = len(text.encode("utf-8", "surrogatepass"))
     return {
-        "characters": len(text) + 1,
-        "bytes": size + 1,
+        "characters": len(text) + end,
+        "bytes": size + end,
         "words": max(1, len(apart.split()) + han),
     }
 

@@ -6,9 +6,13 @@ __all__ = ["Likelihood", "TextRecord"]
 
 
 class TextRecord(BaseModel):
-    """A text."""
+    """A text, and what it goes on from."""
 
     text: str = Field(description="The text to judge; its end is judged too.")
+    before: str | None = Field(None, description="What stands before it: read, not judged.")
+    goes_on: bool | None = Field(
+        None, description="True where the text does not end here, so no end is judged."
+    )
 
 
 class Likelihood(BaseModel):

@@ -84,7 +84,7 @@ def test_the_answer_is_summed_over_the_windows_of_a_text(tokenizer: Tokenizer) -
     ("text", "words"), [("the cat sat", 3), ("很好 hotel", 3), ("", 1), ("a  b\nc", 3)]
 )
 def test_a_chinese_character_is_a_word(text: str, words: int) -> None:
-    assert text_data.size_of(text)["words"] == words
+    assert text_data.size_of({"text": text})["words"] == words
 
 
 def laid(row: Record) -> Record:
@@ -154,6 +154,33 @@ def test_a_split_by_order_is_the_text_cut_in_three(shares: tuple[float, float, f
     assert joined["train"] + joined["dev"] + joined["test"] == whole
     for name, share in zip(("train", "dev"), shares, strict=False):
         assert len(joined[name]) == pytest.approx(share * len(whole), abs=1)
+
+
+def test_a_long_text_is_split_into_parts_that_are_told_as_the_whole_is(
+    tokenizer: Tokenizer,
+) -> None:
+    lines = "".join(f"{n} the cat sat on the mat\n" for n in range(400))
+    parts = split_by_order([{"text": lines, "@": "x"}], (0.5, 0.0, 0.5))
+    pieces = [*parts["train"], *parts["test"]]
+    assert "".join(str(piece["text"]) for piece in pieces) == lines
+    assert all(len(str(piece["text"])) <= 4000 for piece in pieces)
+    assert [bool(piece.get("goes_on")) for piece in pieces] == [True] * (len(pieces) - 1) + [False]
+    made = task(tokenizer)
+    examples = made.encode_many(pieces)
+    whole = [2, *tokenizer.encode(lines, add_special_tokens=False).ids, 3]
+    told = [id_ for example in examples for id_ in example.ids[1:]]
+    assert told == whole[1:]  # nothing twice, nothing left out, one end
+    at = 0
+    for example in examples:  # each from what stands before it, across the parts too
+        seen = [*example.note.before, example.ids[0]]
+        assert seen == whole[max(0, at - len(seen) + 1) : at + 1]
+        assert len(seen) == 5 or at < 5
+        at += len(example) - 1
+    sizes = [reference["characters"] for reference in made.references(pieces)]
+    assert sum(sizes) == len(lines) + 1
+    grams = CharacterGrams([lines])
+    apart = sum(answer["log_probability"] for answer in grams.predict(pieces))
+    assert apart == pytest.approx(grams.predict([{"text": lines}])[0]["log_probability"])
 
 
 def test_the_5_gram_model_is_a_code_that_sums_to_one() -> None:
