@@ -11,7 +11,9 @@ headers say which part of which tensor they hold, so any number of processes ope
 Its usual form keeps a pickle, `.metadata`; a folder that holds one is refused, not read.
 """
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -147,7 +149,8 @@ class _Pieces:
 
         writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
         try:
-            save(dict(tensors), storage_writer=writer, no_dist=self._team.size == 1)
+            with _quiet():
+                save(dict(tensors), storage_writer=writer, no_dist=self._team.size == 1)
         except CheckpointException as error:
             reason = next(iter(error.failures.values()))[0]
             raise OSError(0, str(reason).splitlines()[0], str(folder)) from error
@@ -194,7 +197,8 @@ class _Pieces:
             name = rest.partition(":")[2] if kind == "optimizer" else rest
             if key not in own:
                 own[key] = _room(named[name], tensor)
-        load(own, storage_reader=reader, no_dist=self._team.size == 1)
+        with _quiet():
+            load(own, storage_reader=reader, no_dist=self._team.size == 1)
         optimizer.state.clear()
         for key in (key for key in own if key.startswith("optimizer/")):
             what, _, name = key.removeprefix("optimizer/").partition(":")
@@ -202,6 +206,14 @@ class _Pieces:
         position = checkpoint.read_facts(folder, optimizer, named)
         best = {k.removeprefix("best/"): v for k, v in own.items() if k.startswith("best/")}
         return replace(position, best_weights=best or None)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what torch says to one process alone, which is what it was asked for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")
+        yield
 
 
 def _flat(**files: Mapping[str, Tensor]) -> Tensors:
