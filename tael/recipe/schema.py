@@ -580,15 +580,6 @@ class Recipe(Section):
     serve: Serve = Field(Serve(), description="The service.")
 
     @model_validator(mode="after")
-    def _pieces_can_be_used(self) -> Self:
-        """Refuse what needs a whole matrix where no process has one."""
-        whole = "adafactor" in (self.train.optimizer, self.pretrain.optimizer)
-        if self.train.parallel == "fsdp" and (whole or self.train.adversary):
-            what = "optimizer: adafactor" if whole else "train.adversary"
-            raise ValueError(f"train.parallel: fsdp cannot go with {what}; set parallel: ddp")
-        return self
-
-    @model_validator(mode="after")
     def _pieces_can_be_learned(self) -> Self:
         if self.train.parallel != "fsdp":
             return self

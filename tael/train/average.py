@@ -38,6 +38,9 @@ class Average:
         finally:
             self._swap(learned)
 
+    @torch.no_grad()
     def _swap(self, learned: Mapping[str, nn.Parameter]) -> None:
         for name, mean in self.named.items():
-            self.named[name], learned[name].data = learned[name].data, mean
+            own = learned[name].detach().clone()
+            learned[name].copy_(mean)
+            mean.copy_(own)

@@ -61,10 +61,10 @@ class Masters:
         if self.named is self._own:
             return
         for name, own in self._own.items():
-            if own.dtype == torch.bfloat16:
-                own.copy_(self.named[name])
-            else:
+            if own.dtype != torch.bfloat16:
                 own.data = self.named[name].detach().bfloat16()
+            elif own.requires_grad:  # what does not learn is what it was
+                own.copy_(self.named[name])
 
     @torch.no_grad()
     def settle(self) -> None:
