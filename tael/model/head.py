@@ -6,7 +6,7 @@ that a network needs not know which head it carries.
 Letters: B rows · T positions · N chosen positions · D hidden · V vocabulary · C classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -155,20 +155,28 @@ class VocabHead(nn.Module):
 
 
 class VectorHead(nn.Module):
-    """A vector a row in the place of scores; without weights, so a bare body is saved.
+    """A vector a row in the place of scores; a bare body is saved, the task keeps the rest.
 
-    `pool` makes vectors (B, E) of states (B, T, D) and of what is 1 at real tokens (B, T).
+    `pool` makes vectors (B, E) of states (B, T, D) and of what a token counts, 0 at padding (B, T).
+    `rare_V` is how much each unit counts at first; then that is learned. None: all count the same.
     """
 
     kind: ClassVar[HeadKind] = "none"
 
-    def __init__(self, pool: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(
+        self, pool: Callable[[Tensor, Tensor], Tensor], rare_V: Sequence[float] | None = None
+    ) -> None:
         super().__init__()
         self.pool = pool
+        # By their logarithm: a step of the optimiser multiplies, and no weight is below 0.
+        self.rare = None if rare_V is None else nn.Parameter(torch.tensor(rare_V).log())
 
     def forward(self, hidden_BTD: Tensor, batch: Batch, embedding_VD: Tensor) -> Tensor:
         """Return (B, E), float32."""
-        return self.pool(hidden_BTD, (batch.documents_BT > 0).int())
+        real_BT = (batch.documents_BT > 0).float()
+        if self.rare is not None:
+            real_BT = real_BT * self.rare.float().exp()[batch.ids_BT]
+        return self.pool(hidden_BTD, real_BT)
 
 
 def chosen(hidden_BTD: Tensor, batch: Batch) -> Tensor:

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tael.errors import CheckpointError
-from tael.files import write_text
+from tael.files import atomic_file, write_text
 from tael.model.ffn import activation
 from tael.model.header import find_sources
 
@@ -66,14 +66,19 @@ class Pooling:
     max_tokens: int | None = None  # specials included; None: as many as there are positions
     lower: bool = False
     prompt: str = ""  # stands before every text
+    counts_V: Tensor | None = None  # how much each unit counts; None: all the same
 
     def __call__(self, hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        """Return one vector a row, (B, E), float32; the mask is 1 at real tokens, padding last."""
+        """Return one vector a row, (B, E), float32; the mask is what a token counts, padding 0."""
         states_BTD, real_BT1 = hidden_BTD.float(), mask_BT[:, :, None].float()
         x_BE = torch.cat([_MODES[mode](states_BTD, real_BT1) for mode in self.modes], dim=-1)
         for step in self.steps:
             x_BE = step(x_BE)
         return x_BE
+
+    def counted(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """Return how much each token counts, (B, T), from the ids and the mask."""
+        return mask_BT if self.counts_V is None else mask_BT * self.counts_V[ids_BT]
 
     def size(self, hidden: int) -> int:
         """Return E for states of D numbers; CheckpointError where a dense layer does not fit."""
@@ -141,12 +146,15 @@ def pooling(folder: Path) -> Pooling | None:
 def _read(folder: Path) -> Pooling:
     modes: tuple[str, ...] | None = None
     steps: list[Step] = []
+    counts_V: Tensor | None = None
     for module in _json(folder / _MODULES):
         package, _, name = str(module["type"]).rpartition(".")
         path = _inside(folder, str(module["path"]))
         if not package.startswith("sentence_transformers."):
             name = f"{package}.{name}"  # somebody's own code
-        if name == "Pooling" and modes is None:
+        if name == "WordWeights" and modes is None and counts_V is None:
+            counts_V = _counts(path / "config.json")
+        elif name == "Pooling" and modes is None:
             modes = _modes(path / "config.json")
         elif name == "Normalize" and modes is not None:
             steps.append(_unit)
@@ -155,7 +163,8 @@ def _read(folder: Path) -> Pooling:
         elif name != "Transformer" or modes is not None or path != folder:
             raise CheckpointError(
                 f"{folder / _MODULES}: {name} in {module['path']!r} is not supported; known: "
-                "Transformer in the folder itself, then Pooling, then any of Dense and Normalize"
+                "Transformer in the folder itself, perhaps WordWeights, then Pooling, then any of "
+                "Dense and Normalize"
             )
     if modes is None:
         raise CheckpointError(f"{folder / _MODULES}: lists no Pooling")
@@ -165,7 +174,14 @@ def _read(folder: Path) -> Pooling:
     )
     whole = isinstance(most, int) and most > 0
     lower = bool(said.get("do_lower_case", False))
-    return Pooling(modes, tuple(steps), most if whole else None, lower, _prompt(folder))
+    limit = most if whole else None
+    return Pooling(modes, tuple(steps), limit, lower, _prompt(folder), counts_V)
+
+
+def _counts(path: Path) -> Tensor:
+    raw = _json(path)
+    unknown = float(raw.get("unknown_word_weight", 1))
+    return torch.tensor([float(raw["word_weights"].get(unit, unknown)) for unit in raw["vocab"]])
 
 
 def _inside(folder: Path, path: str) -> Path:
@@ -235,21 +251,37 @@ def _dense(folder: Path) -> _Dense:
     )
 
 
-def save_pooling(folder: Path, mode: str, hidden: int, max_tokens: int) -> None:
+def save_pooling(
+    folder: Path, mode: str, hidden: int, max_tokens: int, counts: Mapping[str, float] | None = None
+) -> None:
     """Write what makes a folder with a network one of sentence-transformers.
 
-    `mode` is their word: mean, cls, lasttoken. The vector is then brought to length 1.
+    `mode` is their word: mean, cls, lasttoken. The vector is then brought to length 1. `counts` is
+    how much each unit counts, in the order of the ids; None: all the same.
     """
     package = "sentence_transformers.models"
     modules = [
         {"idx": at, "name": str(at), "path": path, "type": f"{package}.{kind}"}
         for at, (path, kind) in enumerate(
-            [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+            [
+                ("", "Transformer"),
+                *([] if counts is None else [("0_WordWeights", "WordWeights")]),
+                ("1_Pooling", "Pooling"),
+                ("2_Normalize", "Normalize"),
+            ]
         )
     ]
     flags = {flag: name == mode for flag, name in _FLAGS.items()}
     sizes = {"word_embedding_dimension": hidden, "include_prompt": True}
     said = {"max_seq_length": max_tokens, "do_lower_case": False}
+    if counts is not None:
+        (folder / "0_WordWeights").mkdir(parents=True, exist_ok=True)
+        weights = {"vocab": list(counts), "word_weights": dict(counts), "unknown_word_weight": 1}
+        text = json.dumps(weights, ensure_ascii=False) + "\n"
+        write_text(folder / "0_WordWeights" / "config.json", text)
+        matrix_V1 = torch.tensor(list(counts.values()))[:, None]
+        with atomic_file(folder / "0_WordWeights" / "model.safetensors") as draft:
+            save_file({"emb_layer.weight": matrix_V1}, draft, metadata={"format": "pt"})
     (folder / "1_Pooling").mkdir(parents=True, exist_ok=True)
     for name, raw in (
         (_MODULES, modules), ("1_Pooling/config.json", sizes | flags),

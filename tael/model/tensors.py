@@ -50,7 +50,10 @@ class Place:
 
 
 def places(family: Family, network: Network) -> dict[str, Place]:
-    """Return where each parameter of `network` lies in a file of the family, by our name."""
+    """Return where each parameter of `network` lies in a file of the family, by our name.
+
+    What makes vectors of states is in no such file: the task keeps it.
+    """
     layout = family.layout(network.config, network.kind)
     stacks = {
         f"{name}.{leaf}": module.parts
@@ -61,6 +64,7 @@ def places(family: Family, network: Network) -> dict[str, Place]:
     return {
         name: _place(name, tuple(parameter.shape), layout, stacks.get(name))
         for name, parameter in network.named_parameters()
+        if network.kind != "none" or not name.startswith("head.")
     }
 
 

@@ -7,7 +7,10 @@ the last) brought to length 1; two texts are as alike as the cosine of theirs.
 Letters: B records · K texts a record · T positions · N texts · E size of a vector.
 """
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,6 +45,9 @@ if TYPE_CHECKING:
 __all__ = ["Embed"]
 
 _POOLS = {"mean": "mean", "cls": "cls", "last": "lasttoken"}  # → sentence-transformers' words
+
+
+_SPECIAL = 0.01  # what [CLS] and [SEP] count at first, which stand in every text
 
 
 class Embed:
@@ -87,6 +93,8 @@ class Embed:
         self.repairs = repairs or Clean()
         self.metric = METRICS[teaches][0]
         self.folder: Path | None = None  # the model's own, which may say more about its vectors
+        self.rare: list[float] | None = None  # how much each unit counts at first
+        self._head: VectorHead | None = None
         self._specials = specials(tokenizer)
 
     @staticmethod
@@ -108,7 +116,7 @@ class Embed:
         teaches = taught(records)
         low, high = scale(records, teaches)
         embed, stage = recipe.embed, recipe.train
-        return cls(
+        task = cls(
             tokenizer,
             teaches,
             recipe.data.max_tokens,
@@ -120,6 +128,23 @@ class Embed:
             micro=stage.micro_batch or stage.batch,
             repairs=recipe.data.clean,
         )
+        if embed.weights:
+            task.rare = task._rareness(records)
+        return task
+
+    def _rareness(self, records: Sequence[Record]) -> list[float]:
+        """Return the inverse document frequency of each unit in the texts; of special ones 0.01."""
+        texts = [text for record in records for text in texts_of(record)]
+        times = Counter(
+            id_
+            for one in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+            for id_ in set(one.ids)
+        )
+        special = set(astuple(self._specials))
+        return [
+            _SPECIAL if id_ in special else math.log((1 + len(texts)) / (1 + times[id_])) + 1
+            for id_ in range(self.tokenizer.get_vocab_size())
+        ]
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], tokenizer: Tokenizer) -> "Embed":
@@ -156,7 +181,16 @@ class Embed:
         from tael.model.weights import read_sizes
 
         if (folder / "config.json").is_file():
-            save_pooling(folder, _POOLS[self.pool], read_sizes(folder).hidden, self.max_tokens)
+            hidden = read_sizes(folder).hidden
+            save_pooling(folder, _POOLS[self.pool], hidden, self.max_tokens, self._counts())
+
+    def _counts(self) -> dict[str, float] | None:
+        """Return how much each unit counts by now; None where all count the same."""
+        if self._head is None or self._head.rare is None:
+            return None
+        units = sorted(self.tokenizer.get_vocab().items(), key=lambda item: item[1])
+        counts_V = self._head.rare.detach().float().exp().tolist()
+        return {unit: counts_V[id_] for unit, id_ in units}
 
     def open_beside(self, folder: Path) -> None:
         """Remember the folder: it may say more about its vectors than the task does."""
@@ -241,7 +275,8 @@ class Embed:
                     f"{config.max_positions} positions; set data.max_tokens={config.max_positions}"
                 ]
             )
-        return VectorHead(self.pooling)
+        self._head = VectorHead(self.pooling, self.rare)
+        return self._head
 
     @cached_property
     def pooling(self) -> "Pooling":
@@ -253,7 +288,12 @@ class Embed:
 
     def logits(self, network: "Network", batch: "Batch") -> "Tensor":
         """Return the vectors (N, E) of all texts of a batch, float32, of length 1."""
-        return self.pooling(network(batch), (batch.documents_BT > 0).int())
+        from tael.model.head import VectorHead
+
+        if isinstance(network.head, VectorHead):  # being trained
+            return network.logits(batch)
+        counted_BT = self.pooling.counted(batch.ids_BT, (batch.documents_BT > 0).int())
+        return self.pooling(network(batch), counted_BT)
 
     def loss(self, logits: "Tensor", batch: "Batch") -> "Tensor":
         """Return the loss of the vectors (N, E), summed over the records.

@@ -9,10 +9,12 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+import tael
 from tael.data.record import Record
 from tael.data.tokenizer import train_tokenizer
 from tael.errors import DataError, RecipeError
 from tael.model.config import ModelConfig
+from tael.model.head import VectorHead
 from tael.model.network import Network, build
 from tael.model.sentence import pooling
 from tael.model.weights import open_folder, save_folder
@@ -177,6 +179,33 @@ def test_a_saved_model_is_a_folder_of_sentence_transformers(
     batch = task.collate(task.encode_many(SCORED))
     with torch.inference_mode():
         assert torch.equal(task.logits(network, batch), again.logits(other, batch))
+
+
+def test_units_count_by_rareness_at_first_and_what_they_learned_is_saved(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    recipe = Recipe.model_validate(
+        {"name": "x", "task": "embed", "embed": {"weights": True},
+         "data": {"train": ["x.csv"], "max_tokens": 32, "columns": {"text_pair": "text_pair"}}}
+    )  # fmt: skip
+    task = Embed.from_records(SCORED * 2, recipe, tokenizer)
+    plain = network_of(tokenizer)
+    network = build(plain.config, task.head(plain.config), seed=3).eval()
+    assert isinstance(network.head, VectorHead)
+    assert network.head.rare is not None
+    with torch.no_grad():
+        network.head.rare[7] = 2.5  # as if learned
+    save_folder(tmp_path, network, tokenizer=tokenizer)
+    save_task(task, tmp_path)
+    again, other = load_task(tmp_path), open_folder(tmp_path)[0]
+    batch = task.collate(task.encode_many(SCORED))
+    with torch.inference_mode():
+        ours, theirs = task.logits(network, batch), again.logits(other, batch)
+        alike = Embed(tokenizer, "score", 32).logits(plain, batch)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    assert not torch.allclose(ours, alike, atol=1e-3)
+    vectors = tael.load(tmp_path).embed([SCORED[0]["text"]])
+    assert np.allclose(vectors[0], ours[0].numpy(), atol=1e-5)
 
 
 @pytest.mark.slow
