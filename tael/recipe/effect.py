@@ -190,7 +190,7 @@ _RULES = (
         "set data.labels: single",
     ),
     _Rule(
-        ("train.patience",),
+        ("train.patience", "train.keep_best"),
         ("data.split",),
         _no_dev,
         "give data.dev, or a share of data.split to dev",

@@ -429,6 +429,20 @@ class Train(Stage):
     patience: int = Field(
         0, ge=0, description="Dev scores without a new best before the run stops; 0: never."
     )
+    keep_best: int = Field(
+        0,
+        ge=0,
+        description="So many of the best models by dev, and the last, stay as folders best/step-N; "
+        "model/ is the best in any case.",
+    )
+
+    @model_validator(mode="after")
+    def _whole_weights_are_kept(self) -> Self:
+        if self.keep_best and (self.lora.rank or self.parallel == "fsdp"):
+            raise ValueError(
+                "keep_best keeps whole weights: set lora.rank 0, and parallel not fsdp"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

@@ -53,6 +53,7 @@ class Position:
     losses: tuple[float, ...] = ()  # of the last good steps: what a spike is told by
     bad: int = 0  # steps from which nothing could be learned
     bad_row: int = 0  # those without a good one since
+    ranks: tuple[tuple[float, float, int], ...] = ()  # the best scores, and minus their steps
     best_weights: Tensors | None = field(default=None, compare=False, repr=False)
 
 
@@ -181,7 +182,9 @@ def read_facts(folder: Path, optimizer: Optimizer, named: Mapping[str, Tensor]) 
         optimizer.state[named[name]].update(values)
     facts = json.loads((folder / "state.json").read_text("utf-8"))
     best, losses = facts.pop("best"), tuple(facts.pop("losses"))
-    return Position(**facts, losses=losses, best=None if best is None else (best[0], best[1]))
+    ranks = tuple((better, loss, step) for better, loss, step in facts.pop("ranks"))
+    found = Position(**facts, losses=losses, ranks=ranks)
+    return replace(found, best=None if best is None else (best[0], best[1]))
 
 
 def step_of(folder: Path) -> int:

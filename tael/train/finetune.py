@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer
 
 from tael.data.record import Record
@@ -18,8 +19,10 @@ from tael.model.weights import open_folder, save_folder
 from tael.task.answer import lengths_by_record
 from tael.task.base import Task, save_task
 from tael.train.batches import Labelled
+from tael.train.checkpoint import weights
 from tael.train.depth import freeze
 from tael.train.judge import Sample, sample, verdict
+from tael.train.keep import load
 from tael.train.lessons import check_lessons
 from tael.train.loop import Course, Outcome, fit
 from tael.train.seeds import ADAPTERS, HEAD, RECORDS, mix
@@ -91,6 +94,8 @@ def fine_tune(
         taken = merge(network)  # before the score: what is served is what was measured
         with run.track.phase("score"):
             _score(run, network, task, wholes, outcome, course)
+        if outcome.kept:
+            _save_kept(run, network, task, tokenizer, outcome.kept)
         _save(run, network, task, tokenizer, taken)
     run.team.wait()
 
@@ -154,18 +159,36 @@ def _score(
     run.track.sync()
 
 
+def _save_kept(
+    run: Sitting, network: Network, task: Task, tokenizer: Tokenizer, steps: Sequence[int]
+) -> None:
+    """Write the best models and the last as folders of `best/`; `network` is as before after it."""
+    own = weights(dict(network.named_parameters()))
+    for step in steps:
+        load(run.folder / "checkpoints" / "best", step, network)
+        with atomic_folder(run.folder / "best" / f"step-{step:06d}") as draft:
+            _save_model(draft, network, task, tokenizer)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(own[name])
+
+
+def _save_model(draft: Path, network: Network, task: Task, tokenizer: Tokenizer) -> None:
+    save_folder(
+        draft,
+        network,
+        labels=list(task.labels) or None,
+        problem_type=task.problem_type,
+        tokenizer=tokenizer,
+    )
+    save_task(task, draft)
+
+
 def _save(
     run: Sitting, network: Network, task: Task, tokenizer: Tokenizer, taken: Sequence[Taken]
 ) -> None:
     with atomic_folder(run.folder / "model") as draft:
-        save_folder(
-            draft,
-            network,
-            labels=list(task.labels) or None,
-            problem_type=task.problem_type,
-            tokenizer=tokenizer,
-        )
-        save_task(task, draft)
+        _save_model(draft, network, task, tokenizer)
         if taken:
             (draft / "adapter").mkdir()
             own = run.recipe.pretrain.steps > 0

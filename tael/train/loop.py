@@ -20,7 +20,7 @@ from tael.errors import RunError
 from tael.model.batch import Batch
 from tael.model.network import Network
 from tael.recipe.schema import Stage, Train
-from tael.train import guard, optim
+from tael.train import guard, keep, optim
 from tael.train.adversary import Adversary
 from tael.train.ahead import Ahead
 from tael.train.average import Average
@@ -97,6 +97,7 @@ class Outcome:
     best_step: int  # the step whose weights the network has now
     tokens: int  # real tokens seen
     stopped_early: bool
+    kept: tuple[int, ...] = ()  # the steps of the best weights and of the last, kept as files
 
 
 def fit(
@@ -177,6 +178,7 @@ class _Work:
     adversary: Adversary | None
     policy: Policy
     saver: Saver
+    kept: Path  # where the files of the best weights lie
     meter: Meter
     lower: Callable[[int], None]
 
@@ -185,6 +187,12 @@ class _Work:
         """What a checkpoint holds: all that changes."""
         mean = None if self.average is None else self.average.named
         return self.masters.learned, self.optimizer, mean
+
+    @property
+    def keeps(self) -> int:
+        """How many of the best weights this process keeps as files."""
+        stage = self.course.stage
+        return stage.keep_best if isinstance(stage, Train) and self.course.team.first else 0
 
     @property
     def dtype(self) -> Dtype:
@@ -221,6 +229,7 @@ def _work(
         average=Average(masters.learned, mean) if mean else None,
         adversary=Adversary(network, distance) if distance else None,
         policy=Policy(course.name, stage, track),
+        kept=root.parent / "best",
         saver=make_saver(course.team, root, track.sync, every=stage.save_every),
         meter=meter,
         lower=lower,
@@ -381,6 +390,8 @@ def _scored(
     if not work.course.keep_best or not verdicts:
         return position
     score = (verdicts[0].better, -verdicts[0].loss)
+    if work.keeps:
+        position = keep.offer(work.kept, position, score, work.masters.learned, work.keeps)
     if position.best is not None and score <= position.best:
         return replace(position, stale=position.stale + 1)
     copy = work.saver.copies(work.masters.learned)
@@ -393,6 +404,10 @@ def _out_of_patience(stage: Stage, position: Position) -> bool:
 
 @torch.no_grad()
 def _finish(work: _Work, position: Position) -> Outcome:
+    steps = {-rank[2] for rank in position.ranks}
+    if work.keeps and position.step not in steps:
+        last = work.masters.learned if work.average is None else work.average.named
+        keep.put(work.kept, position.step, last)
     kept = position.best_weights
     if kept is None and work.average is not None:
         kept = work.average.named
@@ -406,4 +421,5 @@ def _finish(work: _Work, position: Position) -> Outcome:
         best_step=position.best_step or position.step,
         tokens=position.tokens,
         stopped_early=position.step < work.course.steps,
+        kept=tuple(sorted({*steps, position.step})) if work.keeps else (),
     )
