@@ -38,7 +38,7 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         sys.exit("bench/scale.py: two cores are needed, this process may use one")
-    rounds, steps = (2, 8) if asked.quick else (5, 23)
+    rounds, steps = (1, 6) if asked.quick else (5, 23)
     ratios, rates, worst = [], {1: list[float](), 2: list[float]()}, 0.0
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -71,7 +71,10 @@ def prepare(folder: Path, parallel: str, steps: int, *, quick: bool) -> Path:
     draw = random.Random(0)
     words = ["".join(draw.choices("abcdefghijklmnop", k=draw.randint(2, 8))) for _ in range(6000)]
     weights = [1 / rank for rank in range(1, len(words) + 1)]  # as words of a language are
-    lines = [" ".join(draw.choices(words, weights, k=draw.randint(20, 110))) for _ in range(3000)]
+    lines = [
+        " ".join(draw.choices(words, weights, k=draw.randint(20, 110)))
+        for _ in range(400 if quick else 3000)
+    ]
     (folder / "texts.txt").write_text("\n".join(lines), "utf-8")
     rows = [f"{line[:60]}\t{n % 2}" for n, line in enumerate(lines[:60])]
     (folder / "rows.tsv").write_text("\n".join(["text\tlabel", *rows]), "utf-8")
@@ -79,6 +82,7 @@ def prepare(folder: Path, parallel: str, steps: int, *, quick: bool) -> Path:
     path = folder / "scale.yaml"
     path.write_text(
         f"name: scale\ntask: classify\nmodel:\n{sizes}\n"
+        f"tokenizer: {{vocab: {1000 if quick else 8000}}}\n"
         "data: {train: rows.tsv, max_tokens: 128, clean: {dedup: off}}\n"
         f"pretrain: {{text: texts.txt, steps: {steps}, batch: 32, micro_batch: 8, "
         "save_every: 999}\n"

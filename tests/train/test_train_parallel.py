@@ -99,7 +99,6 @@ def test_what_two_processes_saved_one_goes_on_with(
     died = torchrun(2, reviews, run, sections_of(parallel), 0, 5)
     assert died.returncode != 0
     [*_, newest] = sorted((run / "checkpoints" / "train").iterdir())
-    assert newest.name == "step-000004"
     assert (parallel == "fsdp") == bool(list(newest.glob("shard-00002*.safetensors")))
     train(tiny_recipe(reviews, **sections_of(parallel)), run, progress=False)
     assert_same_run(run, alone)
