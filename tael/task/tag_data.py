@@ -195,7 +195,9 @@ def check_unseen(
     split: str, records: Sequence[Record], labels: Sequence[str], scheme: Scheme
 ) -> None:
     """Raise DataError for a type, or a tag, that is not among a model's labels."""
-    known = {label.partition("-")[2] for label in labels} if scheme == "spans" else set(labels)
+    known = set(labels)
+    if scheme == "spans":
+        known = {label.partition("-")[2] for label in labels if label != OUTSIDE}
     bare = [one for one in records if one.get("tags") is None and one.get("spans") is None]
     if bare:
         raise DataError(f"{split}: {len(bare)} records have no tags and no spans ({_where(bare)})")

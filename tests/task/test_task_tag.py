@@ -193,6 +193,16 @@ def test_a_type_that_train_lacks_is_told_with_its_place() -> None:
         survey({"train": [train[0] | {"tags": ["O"]}]}, recipe_of("tag"))
 
 
+def test_a_model_is_not_scored_on_types_it_cannot_tell(tokenizer: Tokenizer) -> None:
+    task = tag(tokenizer)
+    task.check_known("test", rows([{"tokens": ["a", "b"], "tags": ["B-person", "O"]}])[0])
+    for tags in (["B-city", "O"], ["B", "O"]):
+        with pytest.raises(DataError, match="1 types that train does not have"):
+            task.check_known("test", rows([{"tokens": ["a", "b"], "tags": tags}])[0])
+    with pytest.raises(DataError, match="no tags and no spans"):
+        task.check_known("test", [{"text": "a", "@": "x:0"}])
+
+
 @pytest.mark.parametrize(
     ("row", "settings"),
     [
