@@ -9,7 +9,7 @@ from tael.data.form import Form, Mend, string
 from tael.data.record import AT, Record, place
 from tael.errors import DataError
 from tael.recipe.schema import Columns, Recipe
-from tael.task.scheme import Chunk, bio, chunks, is_span_tag
+from tael.task.scheme import OUTSIDE, Chunk, bio, chunks, is_span_tag
 from tael.task.spans import Place, Span, joined, read_spans, token_list, words_of
 
 __all__ = [
