@@ -36,12 +36,13 @@ def quality(folder: Path, options: Namespace) -> dict[str, Any]:
     for seed in range(options.seeds):
         theirs, seen = trainer(folder, folder / f"trainer-{seed}", seed)
         found["trainer"].append(dev_loss(folder, theirs))
-        mine = tael(folder, folder / f"tael-{seed}", seed, seen, options)
+        mine, own = tael(folder, folder / f"tael-{seed}", seed, seen, options)
         found["tael"].append(dev_loss(folder, mine))
     gaps = [a - b for a, b in zip(found["tael"], found["trainer"], strict=True)]
     error = statistics.stdev(gaps) / len(gaps) ** 0.5 if len(gaps) > 1 else None
     return {name: [round(loss, 4) for loss in losses] for name, losses in found.items()} | {
         "tokens": seen,
+        "tael_tokens": own,
         "tael_minus_trainer": round(statistics.mean(gaps), 4),
         "standard_error": None if error is None else round(error, 4),
     }
@@ -59,23 +60,18 @@ def trainer(folder: Path, out: Path, seed: int) -> tuple[Path, int]:
     ]
     model = transformers.AutoModelForMaskedLM.from_pretrained(folder / "start")
     collate = side.masked(transformers.AutoTokenizer.from_pretrained(folder / "start"))
-    seen = 0
-
-    def count(real: int, positions: int) -> None:
-        nonlocal seen
-        seen += real
-
+    count = _Count()
     side.training(
         model, rows, collate, TEXTS, max_steps=STEPS, seed=seed, learning_rate=LEARNING["rate"],
         weight_decay=LEARNING["decay"], lr_scheduler_type="linear",
         warmup_steps=round(STEPS * 0.1),
     )(count)  # fmt: skip
     model.save_pretrained(out)
-    return out, seen
+    return out, count.seen
 
 
-def tael(folder: Path, out: Path, seed: int, seen: int, options: Namespace) -> Path:
-    """Train with tael on as many tokens; return where the model is."""
+def tael(folder: Path, out: Path, seed: int, seen: int, options: Namespace) -> tuple[Path, int]:
+    """Train with tael on as many tokens; return where the model is, and how many it saw."""
     tokenizer = load_tokenizer(folder / "start")
     lengths = [len(ids) for ids in tokens(folder / "texts.txt", tokenizer)]
     batch = round(TEXTS * statistics.mean(lengths) / ROW)
@@ -89,7 +85,18 @@ def tael(folder: Path, out: Path, seed: int, seen: int, options: Namespace) -> P
         seed=seed,
     )
     out.mkdir()
-    return ours.pretrained(made, folder / "start", tokenizer, out, lambda real, positions: None)
+    count = _Count()
+    return ours.pretrained(made, folder / "start", tokenizer, out, count), count.seen
+
+
+class _Count:
+    """Adds up the tokens of the steps."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def __call__(self, tokens: int, positions: int) -> None:
+        self.seen += tokens
 
 
 @torch.inference_mode()

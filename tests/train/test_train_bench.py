@@ -167,3 +167,18 @@ def test_habits_do_not_change_what_is_learned(bench: Any) -> None:
             for habits in ((False, False), (True, False), (True, True))
         ]
         assert max(losses) - min(losses) < 1e-5
+
+
+@pytest.mark.slow
+def test_both_sides_are_scored_after_as_many_tokens(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers", reason="needs the extra bench")
+    pytest.importorskip("accelerate", reason="needs the extra bench")
+    quality = bench("training.quality")
+    monkeypatch.setattr(quality, "STEPS", 6)
+    options = bench("train").arguments(["--tiny", "--seeds", "1", "--threads", "1"])
+    found = quality.quality(tmp_path, options)
+    assert found["standard_error"] is None
+    assert abs(found["tael_tokens"] / found["tokens"] - 1) < 0.2  # of so few steps
+    assert 6 < found["tael"][0] < 9  # the logarithm of 2,000 units is 7.6
