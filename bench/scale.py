@@ -2,7 +2,8 @@
 
     python bench/scale.py [--quick] [--parallel fsdp]
 
-Masked-LM pretraining, 6 layers of 384 (--quick: 4 of 256), on made-up texts; one thread a process,
+Masked-LM pretraining, 6 layers of 384 (--quick: 4 of 256), on made-up texts, 64 rows a step as a
+recipe has by default; one thread a process,
 pinned to a core, in turns: one process, two, one, two, …. The rate of a run is the real tokens of
 its steps over their seconds, without the first steps, in which memory is taken and kernels are
 chosen. The last line is JSON: `scaling` is the median over rounds of the rate of two processes over
@@ -84,8 +85,7 @@ def prepare(folder: Path, parallel: str, steps: int, *, quick: bool) -> Path:
         f"name: scale\ntask: classify\nmodel:\n{sizes}\n"
         f"tokenizer: {{vocab: {1000 if quick else 8000}}}\n"
         "data: {train: rows.tsv, max_tokens: 128, clean: {dedup: off}}\n"
-        f"pretrain: {{text: texts.txt, steps: {steps}, batch: 32, micro_batch: 8, "
-        "save_every: 999}\n"
+        f"pretrain: {{text: texts.txt, steps: {steps}, micro_batch: 8, save_every: 999}}\n"
         f"train: {{steps: 1, batch: 2, evaluations: 1, parallel: {parallel}}}\n"
         "machine: {threads: 1}\n",
         "utf-8",
