@@ -3,12 +3,11 @@
     python bench/scale.py [--quick] [--parallel fsdp]
 
 Masked-LM pretraining, 6 layers of 384 (--quick: 4 of 256), on made-up texts, 64 rows a step as a
-recipe has by default; one thread a process,
-pinned to a core, in turns: one process, two, one, two, …. The rate of a run is the real tokens of
-its steps over their seconds, without the first steps, in which memory is taken and kernels are
-chosen. The last line is JSON: `scaling` is the median over rounds of the rate of two processes over
-that of one; `losses_differ` the largest difference between their losses. It wants a machine with
-nothing else to do.
+recipe has by default; one thread a process, pinned to a core, in turns: one process, two, one, two,
+…. The rate of a run is the real tokens of its steps over their seconds, without the first steps, in
+which memory is taken and kernels are chosen. The last line is JSON: `scaling` is the median over
+rounds of the rate of two processes over that of one; `losses_differ` the largest difference between
+their losses. It wants a machine with nothing else to do.
 """
 
 import argparse
