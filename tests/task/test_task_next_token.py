@@ -1,6 +1,8 @@
 """Bits and choices: the same whatever the windows, and nothing of a text is left out."""
 
 import math
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -201,3 +203,19 @@ def test_the_5_gram_model_answers_what_the_network_answers(tokenizer: Tokenizer)
     assert answers[0]["bits_per_char"] < 2 < 10 < answers[1]["bits_per_char"]
     pair = laid({"sentence_good": "the cat", "sentence_bad": "tac eht"})
     assert grams.predict([pair])[0]["choice"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    [("lm_en_tinyshakespeare/input.txt", 2.513), ("lm_zh_shop_reviews/reviews.txt", 5.480)],
+)
+def test_the_5_gram_model_has_the_known_figures_of_real_text(name: str, bits: float) -> None:
+    path = Path(os.environ.get("TAEL_DATA", "../shared/data")) / name
+    if not path.exists():
+        pytest.skip(f"{path} is not there; TAEL_DATA names the folder of real data")
+    text = path.read_text("utf-8")
+    border = int(0.95 * len(text))
+    last = {"text": text[border:], "before": text[border - 9 : border], "goes_on": True}
+    (answer,) = CharacterGrams([text[:border]]).predict([last])
+    assert answer["bits_per_char"] == pytest.approx(bits, abs=6e-4)
