@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tael.model.attention import View
 from tael.model.batch import Batch
 from tael.model.block import Block
 from tael.model.cache import Cache
@@ -29,6 +28,7 @@ from tael.model.transformer import Transformer
 __all__ = ["Stepper", "can_step"]
 
 Product = Callable[[Tensor], Tensor]  # (B, inputs) to (B, outputs)
+_Seen = tuple[Tensor | None, Tensor, Tensor]  # mask, cos, sin
 
 
 def can_step(body: nn.Module) -> bool:
@@ -96,10 +96,7 @@ class Stepper:
         """Return the hidden states (B, 1, D) after one more position a row, kept in the cache."""
         x_B1D = self.body.embedding(batch)
         rows, size = len(x_B1D), x_B1D.shape[-1]
-        views = {
-            local: self.body.view(batch, x_B1D, cache, None, local=local)
-            for local in set(self.local)
-        }
+        views = {local: self._seen(batch, x_B1D, cache, local) for local in set(self.local)}
         # With the last number the length of a row is the root of D (mean square + eps).
         long_BD = torch.empty(rows, size + 1, dtype=self.wide)
         long_BD[:, size] = (size * self.body.config.norm_eps) ** 0.5
@@ -122,12 +119,18 @@ class Stepper:
             x_BD.add_(layer.down(x_BF))
         return normed(self.last_D)[:, None]
 
-    def _attend(
-        self, qkv_BE: Tensor, view: View, new_B2GK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor
-    ) -> Tensor:
-        """Return what each head gathers, (B, E); the new keys and values are kept on the way."""
+    def _seen(self, batch: Batch, x_B1D: Tensor, cache: Cache, local: bool) -> _Seen:
+        """Make room in the layers of a kind; return what the new position sees there, and how."""
+        view = self.body.view(batch, x_B1D, cache, None, local=local)
         assert view.rotation is not None, "asked before"
         cos_B1K, sin_B1K = (x[:, :, 0] for x in view.rotation)
+        return view.mask, cos_B1K, sin_B1K
+
+    def _attend(
+        self, qkv_BE: Tensor, seen: _Seen, new_B2GK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor
+    ) -> Tensor:
+        """Return what each head gathers, (B, E); the new keys and values are kept on the way."""
+        mask, cos_B1K, sin_B1K = seen
         rows = len(qkv_BE)
         all_BHK = qkv_BE.view(rows, -1, self.width)
         qk_BHK = all_BHK[:, : self.heads + self.groups]
@@ -137,7 +140,7 @@ class Stepper:
         # Heads that share keys as positions of one head: no key is copied.
         q_BGRK = all_BHK[:, : self.heads].view(rows, self.groups, self.repeats, self.width)
         out_BGRK = F.scaled_dot_product_attention(
-            q_BGRK, k_BGSK, v_BGSK, attn_mask=view.mask, scale=self.scale
+            q_BGRK, k_BGSK, v_BGSK, attn_mask=mask, scale=self.scale
         )
         return out_BGRK.reshape(rows, -1)
 
