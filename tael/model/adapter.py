@@ -91,14 +91,11 @@ class Adapted(nn.Module):
     def _whole(self) -> tuple[Tensor, Tensor]:
         """Return the adapters as one: a with all ranks, b with zeros where rows have none."""
         lows, outputs = self.lows, len(self.weight)
-        a_RD = torch.cat([low.a for low in lows.values()])
-        total, done, columns = len(a_RD), 0, []
-        for role, low in lows.items():
-            above, below = self.rows[role].start, outputs - self.rows[role].stop
-            columns.append(F.pad(low.b * low.scale, (0, 0, above, below)))
-            done += len(low.a)
-        assert done == total, "each rank stands once"
-        return a_RD, torch.cat(columns, dim=1)
+        columns = [
+            F.pad(low.b * low.scale, (0, 0, self.rows[role].start, outputs - self.rows[role].stop))
+            for role, low in lows.items()
+        ]
+        return torch.cat([low.a for low in lows.values()]), torch.cat(columns, dim=1)
 
     def _lengths(self, weight_FD: Tensor) -> Tensor:
         """Return what each row is multiplied by, so that it has the length that was learned.
