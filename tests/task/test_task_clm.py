@@ -31,7 +31,7 @@ def network() -> Network:
     made = build(config(), LEARNER.head(config()), seed=2)
     with torch.no_grad():
         for parameter in made.parameters():
-            parameter *= 5  # far from a uniform answer
+            parameter.mul_(5)  # far from a uniform answer
     return made.double().eval()
 
 
@@ -78,12 +78,12 @@ def test_there_is_a_target_for_every_token_but_the_first_and_padding_has_none() 
 def test_packed_texts_have_the_loss_and_the_gradient_of_each_alone() -> None:
     rows = [texts(4, seed=3), texts(2, seed=4), texts(3, seed=5)]
     model = network()
-    LEARNER.objective(model, batch(rows)).backward()
+    LEARNER.objective(model, batch(rows)).backward()  # type: ignore[no-untyped-call]
     together = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
     for row in rows:
         for text in row:
-            LEARNER.objective(model, batch([[text]])).backward()
+            LEARNER.objective(model, batch([[text]])).backward()  # type: ignore[no-untyped-call]
     for name, parameter in model.named_parameters():
         assert_close(parameter.grad, together[name], rtol=0, atol=1e-9, msg=name)
 
@@ -114,7 +114,7 @@ def test_no_position_sees_its_target() -> None:
 def test_windows_tell_every_token_once_with_enough_before_it(
     length: int, capacity: int, stride: int
 ) -> None:
-    told = []
+    told: list[int] = []
     for start, end, first in windows(length, capacity, stride):
         assert 0 <= start <= first < end <= length
         assert end - start <= capacity
