@@ -156,7 +156,7 @@ def gpt2_folder(folder: Path, sizes: Sizes, tokenizer: Tokenizer) -> None:
         eos_token_id=None,
     )
     transformers.GPT2LMHeadModel(config).save_pretrained(folder)
-    save_tokenizer(tokenizer, folder, BLOCK, writes=True)
+    save_tokenizer(tokenizer, folder, BLOCK)
 
 
 def causal_peers(folder: Path, tokenizer: Tokenizer, options: Namespace) -> list[Side]:
