@@ -17,7 +17,9 @@ from safetensors import SafetensorError
 
 from tael.errors import RunError, StoppedError
 
-__all__ = ["Stop", "catch_signals", "locked", "out_of_memory", "sweep", "writable"]
+__all__ = [
+    "Stop", "catch_signals", "enough_memory", "locked", "out_of_memory", "sweep", "writable",
+]  # fmt: skip
 
 # What torch's allocators, oneDNN and C++ say in a RuntimeError; those of GPUs have a class as well.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
@@ -135,3 +137,21 @@ def out_of_memory(error: Exception) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(sign in text for sign in _NO_MEMORY)
+
+
+@contextmanager
+def enough_memory(folder: Path) -> Iterator[None]:
+    """Turn an allocator's failure that no smaller micro-batch mends into one line.
+
+    Raises RunError: memory ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise RunError(
+            f"{folder}: memory ran out; nothing that was saved is damaged: "
+            "close what else runs here, or take a smaller micro_batch or model, then the same "
+            "command goes on"
+        ) from error

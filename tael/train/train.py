@@ -73,6 +73,7 @@ def train(recipe: Recipe, out: Path | None = None, *, progress: bool = True) -> 
     with (
         join(recipe.train.parallel) as team,
         guard.writable(folder),
+        guard.enough_memory(folder),
         guard.catch_signals(folder) as stop,
         _opened(folder, recipe, team, progress=progress) as (lock, track),
         threads(recipe.machine.threads or max(1, lock.threads // team.local)),

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from tael.errors import RunError, StoppedError
-from tael.train.guard import catch_signals, locked, out_of_memory, writable
+from tael.train.guard import catch_signals, enough_memory, locked, out_of_memory, writable
 
 
 def test_a_second_process_is_refused_and_the_first_one_named(tmp_path: Path) -> None:
@@ -88,3 +88,13 @@ def test_an_allocator_without_memory_is_told_from_other_errors(take: Callable[[]
 def test_other_errors_are_not_about_memory() -> None:
     assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not out_of_memory(ValueError("out of memory"))
+
+
+def test_memory_that_ran_out_is_one_clear_line_and_other_errors_stay_what_they_are() -> None:
+    with (
+        pytest.raises(RunError, match=r"runs/reviews: memory ran out; .* same command goes on"),
+        enough_memory(Path("runs/reviews")),
+    ):
+        raise MemoryError
+    with pytest.raises(RuntimeError, match="shapes"), enough_memory(Path("runs/reviews")):
+        raise RuntimeError("shapes cannot be multiplied")
