@@ -154,6 +154,7 @@ def fit(
                     f"{course.name} step "
                     f"{position.step} of {steps}, saved; the same command goes on from there"
                 )
+    track.sync()  # a stage whose output is on disk is not done again, nor its curves drawn
     return _finish(work, position)
 
 
