@@ -10,7 +10,7 @@ __all__ = ["Plan", "micro", "pack", "pieces_of"]
 
 Indices = NDArray[np.int64]
 
-_WINDOW = 100  # batches whose texts are sorted by length together: padding falls, order stays random
+_WINDOW = 100  # batches whose texts are sorted by length together: little padding, random order
 
 
 def pack(lengths: NDArray[np.integer], capacity: int) -> list[Indices]:

@@ -95,7 +95,7 @@ def near(word: str, known: Sequence[str]) -> str:
     matches = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if matches:
         return f"; did you mean {matches[0]}?"
-    return f"; known: {', '.join(known)}" if len(known) <= 16 else ""
+    return f"; known: {', '.join(known)}" if len(known) <= 20 else ""
 
 
 @dataclass

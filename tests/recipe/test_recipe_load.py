@@ -188,7 +188,7 @@ def test_problems_of_overrides_name_the_override(write) -> None:
         "override train.rate=abc: train.rate: must be a number, above 0; found 'abc'",
         "override train.bach=9: train.bach: unknown key; did you mean batch?",
         "override x.y=1: x: unknown key; known: name, task, seed, lang, data, tokenizer, model, "
-        "pretrain, train, embed, qa, compress, price, machine, serve",
+        "pretrain, train, embed, qa, chat, seq2seq, compress, price, machine, serve",
         "override train.batch=0: train.batch: must be a whole number, at least 1; found 0",
     ]
 

@@ -63,7 +63,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "clm": {"data": {"max_tokens": 64}, "model": {"architecture": "decoder"}},
     "embed": {"data": {"columns": {"text_pair": "text_pair"}}},
     "qa": {"data": {"max_tokens": 64}},
-    "chat": {"model": {"architecture": "decoder"}, "chat": {"longest": 8}, "data": {"max_tokens": 64}},
+    "chat": {
+        "model": {"architecture": "decoder"},
+        "chat": {"longest": 8},
+        "data": {"max_tokens": 64},
+    },
     "seq2seq": {"model": {"architecture": "encoder-decoder"}, "seq2seq": {"longest": 12}},
 }
 
