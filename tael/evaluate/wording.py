@@ -10,7 +10,8 @@ __all__ = [
 
 _SHARES = (
     "accuracy", "f1", "f1_weighted", "f1_micro", "precision", "precision_weighted", "recall",
-    "recall_weighted", "exact_match", "no_answer_accuracy", "recall@1", "recall@10", "rouge1", "rouge2", "rougeL",
+    "recall_weighted", "exact_match", "no_answer_accuracy",
+    "recall@1", "recall@10", "rouge1", "rouge2", "rougeL",
 )  # fmt: skip
 # Of a baseline, within a sentence.
 SHORT_NAMES = {

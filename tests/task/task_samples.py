@@ -34,7 +34,8 @@ ROWS: dict[str, list[Record]] = {
         {"text": "🙂", "text_pair": "a smile", "score": "2.5"},
     ],
     "chat": [
-        {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "你好🙂"}]},
+        {"messages": [{"role": "user", "content": "hi"},
+                      {"role": "assistant", "content": "你好🙂"}]},
         {"conversations": [
             {"from": "system", "value": "be kind"}, {"from": "human", "value": "again"},
             {"from": "gpt", "value": "no"}, {"from": "human", "value": "why"},
