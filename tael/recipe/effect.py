@@ -70,6 +70,16 @@ def _stage_rules(name: str, stage: Callable[[Recipe], Any]) -> Iterator[_Rule]:
         lambda recipe: stage(recipe).factor is not None,
         f"remove {falls[0]}",
     )
+    yield from _optimizer_rules(name, stage)
+    yield _Rule(
+        (f"{name}.micro_batch",),
+        (f"{name}.batch",),
+        lambda recipe: (stage(recipe).micro_batch or 0) > stage(recipe).batch,
+        "set it to a part of batch",
+    )
+
+
+def _optimizer_rules(name: str, stage: Callable[[Recipe], Any]) -> Iterator[_Rule]:
     optimizer = (f"{name}.optimizer",)
     for key, users in (
         ("betas", ("adamw", "adam", "lion", "muon")),
@@ -82,12 +92,6 @@ def _stage_rules(name: str, stage: Callable[[Recipe], Any]) -> Iterator[_Rule]:
             lambda recipe, users=users: stage(recipe).optimizer not in users,  # type: ignore[misc]
             f"set optimizer: {users[0]}",
         )
-    yield _Rule(
-        (f"{name}.micro_batch",),
-        (f"{name}.batch",),
-        lambda recipe: (stage(recipe).micro_batch or 0) > stage(recipe).batch,
-        "set it to a part of batch",
-    )
 
 
 def _role_rules() -> Iterator[_Rule]:

@@ -51,24 +51,11 @@ def fine_tune(
         _say_what_is_cut(run, wholes)
     for told in check_lessons(task, records["train"], wholes["train"].examples, run.recipe):
         run.track.progress.say(told)
-    stage, network = run.recipe.train, _network(run, task, start)
-    if stage.freeze is not None:
-        freeze(network, stage.freeze)
-    if stage.lora.rank:
-        attach(network, stage.lora, mix(run.recipe.seed, ADAPTERS))
+    network = _network(run, task, start)
     seed = mix(run.recipe.seed, RECORDS)
-    batches = Labelled(task, records["train"], wholes["train"].examples, stage, seed)
+    batches = Labelled(task, records["train"], wholes["train"].examples, run.recipe.train, seed)
     batches.micro_batch = run.micro_batch("train", batches.micro_batch)
-    course = Course(
-        name="train",
-        stage=stage,
-        steps=stage.steps or math.ceil((stage.epochs or 3) * batches.steps_per_epoch),
-        seed=seed,
-        dtype=run.lock.dtype["train"],
-        evaluations=stage.evaluations,
-        keep_best=bool(records["dev"]),
-        team=run.team,
-    )
+    course = _course(run, batches, seed, keep_best=bool(records["dev"]))
     run.afford(
         network.config,
         "train",
@@ -98,6 +85,20 @@ def fine_tune(
             _save_kept(run, network, task, tokenizer, outcome.kept)
         _save(run, network, task, tokenizer, taken)
     run.team.wait()
+
+
+def _course(run: Sitting, batches: Labelled, seed: int, *, keep_best: bool) -> Course:
+    stage = run.recipe.train
+    return Course(
+        name="train",
+        stage=stage,
+        steps=stage.steps or math.ceil((stage.epochs or 3) * batches.steps_per_epoch),
+        seed=seed,
+        dtype=run.lock.dtype["train"],
+        evaluations=stage.evaluations,
+        keep_best=keep_best,
+        team=run.team,
+    )
 
 
 def watched_rows(seen: int, evaluations: int, dev: int, train: int) -> tuple[int, int]:
@@ -197,6 +198,16 @@ def _save(
 
 
 def _network(run: Sitting, task: Task, start: Path | ModelConfig) -> Network:
+    """Return the network that learns, with what stays as it is and what stands beside it."""
+    stage, network = run.recipe.train, _opened(run, task, start)
+    if stage.freeze is not None:
+        freeze(network, stage.freeze)
+    if stage.lora.rank:
+        attach(network, stage.lora, mix(run.recipe.seed, ADAPTERS))
+    return network
+
+
+def _opened(run: Sitting, task: Task, start: Path | ModelConfig) -> Network:
     seed = mix(run.recipe.seed, HEAD)
     if isinstance(start, ModelConfig):
         return build(start, task.head(start), seed)
