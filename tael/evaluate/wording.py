@@ -19,6 +19,7 @@ SHORT_NAMES = {
     "dictionary": "a dictionary",
     "nearest": "the nearest part",
     "5-gram": "a 5-gram model",
+    "memory": "a translation memory",
 }
 LONG_NAMES = {
     "accuracy": "accuracy",

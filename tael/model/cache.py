@@ -95,10 +95,10 @@ class _Layer:
     def extend(self, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
         """Keep the new ones; return all that the view speaks of."""
         slots = self.slots
-        kv_B2GSK = slots.kv_LB2GSK[self.number]
-        k_BGSK, v_BGSK = kv_B2GSK[:, 0], kv_B2GSK[:, 1]  # not unbind: those may not be written to
-        k_BGSK[:, :, slots.at] = _taken(k_BGTK, slots.kept)
-        v_BGSK[:, :, slots.at] = _taken(v_BGTK, slots.kept)
+        k_BGSK, v_BGSK = slots.kv_LB2GSK[self.number].unbind(1)
+        # What is kept is never learned through: the memory is one for all layers.
+        k_BGSK[:, :, slots.at] = _taken(k_BGTK.detach(), slots.kept)
+        v_BGSK[:, :, slots.at] = _taken(v_BGTK.detach(), slots.kept)
         if self.first:
             self.first = False
             return k_BGTK, v_BGTK

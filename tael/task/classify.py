@@ -355,6 +355,8 @@ class Classify:
         examples: Sequence[Example] = (),
     ) -> list[Answer]:
         """Return an answer for each row of (N, C); CheckpointError where a logit is NaN."""
+        if len(outputs) == 0:  # no width either
+            return []
         logits_NC = finite(np.asarray(outputs))
         return answers_of(logits_NC, self.kind, self.labels)
 
