@@ -27,16 +27,15 @@ from tael.task.chat_score import METRIC_WORDS, METRICS, outcomes
 from tael.task.chat_wire import ChatAnswer, ChatRecord
 from tael.task.marks import Marks, marks
 from tael.task.outcomes import Outcomes, figures
+from tael.task.writes import Writes
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from torch import Tensor
 
     from tael.model.batch import Batch
     from tael.model.config import ModelConfig
     from tael.model.head import VocabHead
     from tael.model.network import Network
-    from tael.task.clm import CausalLM
 
 __all__ = ["Chat"]
 
@@ -47,7 +46,7 @@ _TEMPLATE = (
 )
 
 
-class Chat:
+class Chat(Writes):
     """Conversations to answers. `lexicon` holds the chat template, and is saved with the model."""
 
     name = "chat"
@@ -65,10 +64,16 @@ class Chat:
     guess = staticmethod(chat_data.guess)
 
     def __init__(
-        self, lexicon: Lexicon, found: Marks, max_tokens: int, *, longest: int = 256
+        self,
+        lexicon: Lexicon,
+        found: Marks,
+        max_tokens: int,
+        *,
+        longest: int = 256,
+        smoothing: float = 0.0,
     ) -> None:
         self.lexicon, self.marks, self.max_tokens = lexicon, found, max_tokens
-        self.longest = longest
+        self.longest, self.smoothing = longest, smoothing
         self.tokenizer: Tokenizer = lexicon.tokenizer
 
     @staticmethod
@@ -101,7 +106,13 @@ class Chat:
                     ]
                 )
             found = marks(lexicon)
-        return cls(lexicon, found, recipe.data.max_tokens, longest=recipe.chat.longest)
+        return cls(
+            lexicon,
+            found,
+            recipe.data.max_tokens,
+            longest=recipe.chat.longest,
+            smoothing=recipe.train.label_smoothing,
+        )
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], tokenizer: Tokenizer) -> "Chat":
@@ -194,32 +205,13 @@ class Chat:
 
     # Batches to loss
 
-    def _learner(self) -> "CausalLM":
-        from tael.task.clm import CausalLM
-
-        return CausalLM(self.marks)
-
     def head(self, config: "ModelConfig") -> "VocabHead":
         """Build the head; RecipeError for a model that does not write, or has too few places."""
+        from tael.model.head import VocabHead
+
         if config.stacks != "decoder":
             raise RecipeError(["task: chat writes; set model.architecture=decoder"])
-        return self._learner().head(config)
-
-    def logits(self, network: "Network", batch: "Batch") -> "Tensor":
-        """Return scores (N, V), a row a target."""
-        return network.logits(batch)
-
-    def loss(self, logits: "Tensor", batch: "Batch") -> "Tensor":
-        """Return the cross-entropy summed over what the assistant says, in float32."""
-        return self._learner().loss(logits, batch)
-
-    def objective(self, network: "Network", batch: "Batch") -> "Tensor":
-        """Return the same, with a part of the scores in memory at a time."""
-        return self._learner().objective(network, batch)
-
-    def supervised(self, batch: "Batch") -> float:
-        """Return the number of tokens that the assistant says."""
-        return self._learner().supervised(batch)
+        return VocabHead(config, "clm")
 
     # What is written to answers
 

@@ -12,21 +12,19 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tael.model.batch import Batch
 from tael.model.config import ModelConfig
 from tael.model.head import VocabHead
-from tael.model.network import Network
 from tael.task.language import packed
 from tael.task.marks import Ids, Marks
+from tael.task.writes import Writes
 
 __all__ = ["CausalLM"]
 
 
-class CausalLM:
+class CausalLM(Writes):
     """The objective of a decoder; every token that has one before it is a target.
 
     `smoothing`: the share of a target that is spread over the vocabulary.
@@ -67,25 +65,3 @@ class CausalLM:
     def head(self, config: ModelConfig) -> VocabHead:
         """Build the head; its weights are not yet initialised."""
         return VocabHead(config, "clm")
-
-    def logits(self, network: Network, batch: Batch) -> Tensor:
-        """Return scores (N, V) where there is a target."""
-        return network.logits(batch)
-
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Return the cross-entropy summed over the targets, in float32."""
-        assert batch.targets is not None, "a batch without targets has no loss"
-        return F.cross_entropy(
-            logits.float(), batch.targets, reduction="sum", label_smoothing=self.smoothing
-        )
-
-    def objective(self, network: Network, batch: Batch) -> Tensor:
-        """Return the same as `loss` of `logits`, a part of the scores at a time."""
-        head = network.head
-        assert isinstance(head, VocabHead), "a language model has a head of its vocabulary"
-        embedding_VD = network.body.embedding.tokens.weight
-        return head.loss(network(batch), batch, embedding_VD, self.smoothing)
-
-    def supervised(self, batch: Batch) -> float:
-        """Return the number of targets."""
-        return 0.0 if batch.targets is None else float(len(batch.targets))

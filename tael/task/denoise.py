@@ -6,6 +6,7 @@
 Letters: B rows · T positions · N targets · V vocabulary.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,22 +14,21 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from tael.errors import CheckpointError
 from tael.model.batch import Batch
 from tael.model.config import ModelConfig
 from tael.model.head import VocabHead
-from tael.model.network import Network
 from tael.task.language import packed
 from tael.task.marks import Ids, Marks, sentence_ends, sentinels
+from tael.task.writes import Writes
 
 __all__ = ["Denoising", "SpanCorruption"]
 
 Pair = tuple[Ids, Ids]  # what is read, and what is to be written; both with their end
 
 
-class _ReadAndWrite:
+class _ReadAndWrite(Writes, ABC):
     """What both have: an encoder reads a document, a decoder writes, a token at a time.
 
     `start` is what the decoder reads before its first token.
@@ -41,9 +41,9 @@ class _ReadAndWrite:
         """Return a piece as it is: its marks are set once it is spoilt."""
         return piece.astype(np.int64)
 
+    @abstractmethod
     def spoil(self, document: Ids, luck: np.random.Generator) -> Pair:
         """Return what is read and what is to be written of a document without marks."""
-        raise NotImplementedError
 
     def batch(
         self, rows: Sequence[Sequence[Ids]], capacity: int, generator: torch.Generator
@@ -71,16 +71,6 @@ class _ReadAndWrite:
     def head(self, config: ModelConfig) -> VocabHead:
         """Build the head; its weights are not yet initialised."""
         return VocabHead(config, "seq2seq")
-
-    def objective(self, network: Network, batch: Batch) -> Tensor:
-        """Return the cross-entropy of what is to be written, summed, in float32."""
-        head = network.head
-        assert isinstance(head, VocabHead), "who writes has a head of the vocabulary"
-        return head.loss(network(batch), batch, network.body.embedding.tokens.weight)
-
-    def supervised(self, batch: Batch) -> float:
-        """Return the number of targets."""
-        return 0.0 if batch.targets is None else float(len(batch.targets))
 
 
 class SpanCorruption(_ReadAndWrite):

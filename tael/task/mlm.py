@@ -19,14 +19,14 @@ from tael.data.tokenizer import Specials
 from tael.model.batch import Batch, Layout
 from tael.model.config import ModelConfig
 from tael.model.head import VocabHead
-from tael.model.network import Network
+from tael.task.writes import Writes
 
 __all__ = ["MaskedLM"]
 
 _AS_MASK, _AS_RANDOM = 0.8, 0.1  # what a chosen token is shown as; the rest stay what they are
 
 
-class MaskedLM:
+class MaskedLM(Writes):
     """The pretraining objective; `mask` is the share of ordinary tokens that become targets."""
 
     name = "mlm"
@@ -99,23 +99,10 @@ class MaskedLM:
         """Build the head; its weights are not yet initialised."""
         return VocabHead(config)
 
-    def logits(self, network: Network, batch: Batch) -> Tensor:
-        """Return scores (N, V) at the hidden positions only: the last matrix is the largest."""
-        return network.logits(batch)
-
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return the cross-entropy summed over the targets, in float32."""
         assert batch.targets is not None, "a batch without targets has no loss"
         return F.cross_entropy(logits.float(), batch.targets, reduction="sum")
-
-    def objective(self, network: Network, batch: Batch) -> Tensor:
-        """Return the cross-entropy summed over the targets, in float32."""
-        assert isinstance(network.head, VocabHead), "masked tokens are told by a vocabulary head"
-        return network.head.loss(network(batch), batch, network.body.embedding.tokens.weight)
-
-    def supervised(self, batch: Batch) -> float:
-        """Return the number of targets."""
-        return 0.0 if batch.targets is None else float(len(batch.targets))
 
 
 def _layout(rows: Sequence[Sequence[NDArray[np.int64]]], lengths: list[int]) -> Layout:

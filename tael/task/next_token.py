@@ -31,10 +31,9 @@ from tael.task.ngram import CharacterGrams
 from tael.task.outcomes import Outcomes, figures
 from tael.task.text_score import METRIC_WORDS, METRICS, outcomes
 from tael.task.text_wire import Likelihood, TextRecord
+from tael.task.writes import Writes
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from tael.model.batch import Batch
     from tael.model.config import ModelConfig
     from tael.model.head import VocabHead
@@ -53,7 +52,7 @@ class Window:
     size: Mapping[str, int] | None = None  # of the text, with its first window
 
 
-class NextToken:
+class NextToken(Writes):
     """Texts to their log-probability, or choices to the likeliest."""
 
     name = "clm"
@@ -80,7 +79,7 @@ class NextToken:
         label_smoothing: float = 0.0,
     ) -> None:
         self.tokenizer, self.marks, self.max_tokens = tokenizer, found, max_tokens
-        self.repairs, self.label_smoothing = repairs or Clean(), label_smoothing
+        self.repairs, self.smoothing = repairs or Clean(), label_smoothing
 
     @staticmethod
     def metric_names(recipe: Recipe) -> list[str]:
@@ -203,7 +202,7 @@ class NextToken:
     def _learner(self) -> "CausalLM":
         from tael.task.clm import CausalLM
 
-        return CausalLM(self.marks, self.label_smoothing)
+        return CausalLM(self.marks, self.smoothing)
 
     # Batches to loss
 
@@ -221,22 +220,6 @@ class NextToken:
                 ]
             )
         return self._learner().head(config)
-
-    def logits(self, network: "Network", batch: "Batch") -> "Tensor":
-        """Return scores (N, V), a row a target."""
-        return network.logits(batch)
-
-    def loss(self, logits: "Tensor", batch: "Batch") -> "Tensor":
-        """Return the cross-entropy summed over the targets, in float32."""
-        return self._learner().loss(logits, batch)
-
-    def objective(self, network: "Network", batch: "Batch") -> "Tensor":
-        """Return the same, with a part of the scores in memory at a time."""
-        return self._learner().objective(network, batch)
-
-    def supervised(self, batch: "Batch") -> float:
-        """Return the number of targets."""
-        return 0.0 if batch.targets is None else float(len(batch.targets))
 
     # What the network says to answers
 

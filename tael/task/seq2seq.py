@@ -29,10 +29,10 @@ from tael.task.memory import Lead, Memory
 from tael.task.outcomes import Outcomes, figures
 from tael.task.seq2seq_score import METRIC_WORDS, METRICS, outcomes
 from tael.task.seq2seq_wire import SourceRecord, TargetText
+from tael.task.writes import Writes
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from torch import Tensor
 
     from tael.model.batch import Batch
     from tael.model.config import ModelConfig
@@ -45,7 +45,7 @@ __all__ = ["Seq2Seq"]
 Kind = Literal["seq2seq", "clm"]
 
 
-class Seq2Seq:
+class Seq2Seq(Writes):
     """Texts to texts.
 
     `kind`: "seq2seq" for an encoder–decoder, "clm" for a decoder. `start` is what the decoder of
@@ -234,32 +234,6 @@ class Seq2Seq:
                 ]
             )
         return VocabHead(config, self.head_kind)
-
-    def logits(self, network: "Network", batch: "Batch") -> "Tensor":
-        """Return scores (N, V), a row a target."""
-        return network.logits(batch)
-
-    def loss(self, logits: "Tensor", batch: "Batch") -> "Tensor":
-        """Return the cross-entropy summed over what is to be written, in float32."""
-        import torch.nn.functional as F
-
-        assert batch.targets is not None, "a batch without targets has no loss"
-        smoothing = self.smoothing
-        return F.cross_entropy(
-            logits.float(), batch.targets, reduction="sum", label_smoothing=smoothing
-        )
-
-    def objective(self, network: "Network", batch: "Batch") -> "Tensor":
-        """Return the same, with a part of the scores in memory at a time."""
-        from tael.model.head import VocabHead
-
-        assert isinstance(network.head, VocabHead), "who writes has a head of the vocabulary"
-        embedding_VD = network.body.embedding.tokens.weight
-        return network.head.loss(network(batch), batch, embedding_VD, self.smoothing)
-
-    def supervised(self, batch: "Batch") -> float:
-        """Return the number of targets."""
-        return 0.0 if batch.targets is None else float(len(batch.targets))
 
     # What is written to answers
 

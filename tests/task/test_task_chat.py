@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 from tokenizers import Tokenizer
 
 from tael.data.chat_template import chat_ids
@@ -146,3 +147,11 @@ def test_served_answers_are_measured_by_what_they_have() -> None:
     assert found["stops"] == found["exact_match"] == 0.5
     told = task.metrics([{"log_probability": -2.0, "told": 2}], ["x"])
     assert told == {"perplexity": pytest.approx(2.718281828)}
+
+
+def test_label_smoothing_of_the_recipe_reaches_the_loss(tokenizer: Tokenizer) -> None:
+    plain, smooth = task_of(tokenizer), task_of(tokenizer, train={"label_smoothing": 0.3})
+    batch = plain.collate(plain.encode_many([{"messages": ASK, "answer": ANSWER}]))
+    assert batch.targets is not None
+    logits_NV = torch.randn(len(batch.targets), tokenizer.get_vocab_size())
+    assert not torch.isclose(plain.loss(logits_NV, batch), smooth.loss(logits_NV, batch))
